@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * chunk.c: cursors and claims.
+ *
+ * Each node has one cursor. With the default iterator, a thread claims a chunk by one atomic addition to cursor->next:
+ * the value before is the chunk's first unit. Additions to one object are totally ordered, so no unit is claimed
+ * twice; each adds a multiple of the quantum and starts where the one before ended, so none is left out. Near the end
+ * additions may go beyond cursor->size; the part of the chunk beyond it does not exist. A thread looks before it adds,
+ * so each thread adds at most one chunk too many, and as there are never more threads than chunks, and a chunk is at
+ * most the larger of the quantum and half of what remained, next stays below three times the size: KTASK_MAX_SIZE
+ * keeps that from wrapping around.
+ *
+ * Alignment: chunks are to end where start + offset is a multiple of it. The quantum is made a multiple of the
+ * alignment, and the first chunk is longer by cursor->lead units. So next counts from start + lead on, and the chunk
+ * that begins at 0 takes the lead as well.
+ *
+ * With other iterators, next and position move together under the cursor's lock, and the iterator is called there:
+ * in order, one thread at a time, once for each chunk.
+ *
+ * All operations on next are relaxed: it orders nothing but itself. What the thread function of one chunk wrote is
+ * made visible to the caller when its thread leaves the team (pool.c, step 6).
+ */
+#include "chunk.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+static_assert(offsetof(struct cursor, lock) % 64 == 0 && sizeof(struct cursor) % 64 == 0,
+	      "a claim writes one cache line, and nothing else is on it");
+
+static size_t round_up(size_t n, size_t multiple)
+{
+	return (n + multiple - 1) / multiple * multiple;
+}
+
+int cut_init(struct cut *cut, const struct ktask_node *nodes, size_t nr_nodes, const struct ktask_ctl *ctl)
+{
+	size_t align = ctl->kc_align ? ctl->kc_align : 1;
+	size_t min = ctl->kc_min_chunk_size < KTASK_MAX_SIZE ? ctl->kc_min_chunk_size : KTASK_MAX_SIZE;
+
+	if (align > KTASK_MAX_SIZE)
+		return -EOVERFLOW;
+	cut->iter_func = ctl->kc_iter_func == ktask_iter_range ? NULL : ctl->kc_iter_func;
+	cut->quantum = round_up(min, align);
+	cut->nr_cursors = 0;
+	cut->total = 0;
+	for (size_t i = 0; i < nr_nodes; i++) {
+		const struct ktask_node *n = &nodes[i];
+		struct cursor *c = &cut->cursors[cut->nr_cursors];
+		uintptr_t start = (uintptr_t)n->kn_start;
+
+		if (n->kn_task_size > KTASK_MAX_SIZE - cut->total ||
+		    (!cut->iter_func && n->kn_task_size > UINTPTR_MAX - start))
+			return -EOVERFLOW;
+		if (n->kn_task_size == 0)
+			continue;
+		cut->total += n->kn_task_size;
+		cut->nr_cursors++;
+		atomic_init(&c->next, 0);
+		if (cut->iter_func)
+			c->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+		c->position = n->kn_start;
+		c->start = n->kn_start;
+		c->size = n->kn_task_size;
+		c->lead = cut->iter_func ? 0 : (align - start % align) % align;
+		if (c->lead > c->size)
+			c->lead = c->size;
+		c->nid = n->kn_nid;
+		c->node = -1;
+	}
+	return 0;
+}
+
+void cut_destroy(struct cut *cut)
+{
+	for (size_t i = 0; cut->iter_func && i < cut->nr_cursors; i++)
+		pthread_mutex_destroy(&cut->cursors[i].lock);
+}
+
+size_t cut_nr_chunks(const struct cut *cut)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < cut->nr_cursors; i++) {
+		size_t size = cut->cursors[i].size - cut->cursors[i].lead;
+
+		n += size / cut->quantum + (size % cut->quantum != 0 || size == 0);
+	}
+	return n;
+}
+
+/* What next stands for: the offset of the first unit that is not claimed. */
+static size_t cursor_offset(const struct cursor *c, size_t next)
+{
+	return next == 0 ? 0 : next < c->size - c->lead ? next + c->lead : c->size;
+}
+
+size_t cursor_claimed(const struct cursor *cursor)
+{
+	return cursor_offset(cursor, atomic_load_explicit(&cursor->next, memory_order_relaxed));
+}
+
+size_t cursor_remaining(const struct cursor *cursor)
+{
+	return cursor->size - cursor_claimed(cursor);
+}
+
+size_t cut_remaining(const struct cut *cut)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < cut->nr_cursors; i++)
+		n += cursor_remaining(&cut->cursors[i]);
+	return n;
+}
+
+static bool claim_in_order(const struct cut *cut, struct cursor *c, size_t size, struct chunk *chunk)
+{
+	pthread_mutex_lock(&c->lock);
+	chunk->from = atomic_load_explicit(&c->next, memory_order_relaxed);
+	if (size > c->size - chunk->from)
+		size = c->size - chunk->from;
+	if (size) {
+		chunk->to = chunk->from + size;
+		chunk->start = c->position;
+		chunk->end = cut->iter_func(c->position, size);
+		c->position = chunk->end;
+		atomic_store_explicit(&c->next, chunk->to, memory_order_relaxed);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return size != 0;
+}
+
+bool cut_claim(const struct cut *cut, struct cursor *cursor, size_t size, struct chunk *chunk)
+{
+	size_t next = atomic_load_explicit(&cursor->next, memory_order_relaxed);
+
+	chunk->cursor = cursor;
+	if (next != 0 && next >= cursor->size - cursor->lead)
+		return false;
+	if (cut->iter_func)
+		return claim_in_order(cut, cursor, size, chunk);
+
+	next = atomic_fetch_add_explicit(&cursor->next, size, memory_order_relaxed);
+	if (next != 0 && next >= cursor->size - cursor->lead)
+		return false;
+	chunk->from = cursor_offset(cursor, next);
+	chunk->to = cursor_offset(cursor, next + size);
+	chunk->start = (void *)((uintptr_t)cursor->start + chunk->from);
+	chunk->end = (void *)((uintptr_t)cursor->start + chunk->to);
+	return true;
+}
+
+/* As many units as take ns, if a unit takes ns_per_unit. */
+static size_t units_in(double ns, double ns_per_unit)
+{
+	double units = ns / ns_per_unit;
+
+	return units < (double)KTASK_MAX_SIZE ? (size_t)units : KTASK_MAX_SIZE;
+}
+
+size_t pace_next(const struct pace *pace, size_t quantum, size_t remaining, size_t nr_threads)
+{
+	size_t size = pace->last ? 2 * pace->last : quantum;
+	size_t most = remaining / 2 / nr_threads;
+
+	if (pace->ns_per_unit > 0) {
+		size_t target = units_in(CHUNK_TARGET_NS, pace->ns_per_unit);
+		size_t floor = units_in(CHUNK_FLOOR_NS, pace->ns_per_unit);
+
+		if (!pace->last || size > target)
+			size = target;
+		if (most < floor)
+			most = floor;
+	}
+	if (size > most)
+		size = most;
+	if (size > remaining)
+		size = remaining;
+	return size <= quantum ? quantum : size - size % quantum;
+}
+
+void pace_update(struct pace *pace, size_t units, uint64_t ns)
+{
+	double now = (double)(ns ? ns : 1) / (double)units;
+
+	/* Irregular work: half of what was, half of what is. */
+	pace->ns_per_unit = pace->last ? (pace->ns_per_unit + now) / 2 : now;
+	pace->last = units;
+	pace->units += units;
+	pace->ns += ns;
+}
+
+/*
+ * An entry is one word: the high half tells whose, the low half is the cost as a float. A torn entry is therefore
+ * impossible, and relaxed order is enough.
+ */
+enum { NR_COSTS = 1024 };
+
+static _Atomic uint64_t costs[NR_COSTS];
+
+static uint64_t hash(const void *identity)
+{
+	/* Fibonacci hashing: 2^64 over the golden ratio. */
+	return (uint64_t)(uintptr_t)identity * UINT64_C(0x9E3779B97F4A7C15);
+}
+
+double cost_recall(const void *identity)
+{
+	uint64_t h = hash(identity), entry = atomic_load_explicit(&costs[h >> 54], memory_order_relaxed);
+	uint32_t bits = (uint32_t)entry;
+	float cost;
+
+	if (entry >> 32 != (h & UINT32_MAX))
+		return 0;
+	memcpy(&cost, &bits, sizeof(cost));
+	return (double)cost;
+}
+
+void cost_remember(const void *identity, double ns_per_unit)
+{
+	uint64_t h = hash(identity), entry;
+	float cost = (float)ns_per_unit;
+	uint32_t bits;
+
+	memcpy(&bits, &cost, sizeof(bits));
+	entry = (h & UINT32_MAX) << 32 | bits;
+	atomic_store_explicit(&costs[h >> 54], entry, memory_order_relaxed);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* chunk.h: how a task is cut into chunks, and how large the next one should be. The protocol is told in chunk.c. */
+#ifndef KTASK_CHUNK_H
+#define KTASK_CHUNK_H
+
+#include "ktask.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* Where the next chunk of one node begins. */
+struct cursor {
+	/* Written at every claim, by all threads: alone on its cache line. */
+	_Alignas(64) _Atomic size_t next;
+
+	/* Written while the lock is held, with iterators other than ktask_iter_range only. */
+	_Alignas(64) pthread_mutex_t lock;
+	void *position; /* where next is */
+
+	/* Constant during the run. */
+	void *start;
+	size_t size;
+	size_t lead; /* units that the first chunk has more than others, so that they end where aligned */
+	int nid;
+	int node; /* the index of the nearest topology node; -1: any */
+};
+
+/* A task in the course of being cut. */
+struct cut {
+	struct cursor *cursors;
+	size_t nr_cursors;
+	size_t total;
+	size_t quantum;		   /* chunk sizes are multiples of it, but for the last one of a node */
+	ktask_iter_func iter_func; /* NULL: ktask_iter_range */
+};
+
+struct chunk {
+	struct cursor *cursor;
+	size_t from; /* offsets in its node, in units */
+	size_t to;
+	void *start; /* positions */
+	void *end;
+};
+
+/*
+ * Prepares the cut of the nodes, with room for nr_nodes cursors in cut->cursors. Returns 0, or a negative errno when
+ * the sizes overflow.
+ */
+int cut_init(struct cut *cut, const struct ktask_node *nodes, size_t nr_nodes, const struct ktask_ctl *ctl);
+void cut_destroy(struct cut *cut);
+
+/* How many chunks there are at most. */
+size_t cut_nr_chunks(const struct cut *cut);
+
+/* Units that nobody has claimed. While others claim, a number from a moment ago. */
+size_t cut_remaining(const struct cut *cut);
+size_t cursor_remaining(const struct cursor *cursor);
+
+/* Units of this node that were claimed in the end. Once no thread claims any more. */
+size_t cursor_claimed(const struct cursor *cursor);
+
+/* Claims the next chunk of cursor, about size units. False: nothing is left. Thread-safe. */
+bool cut_claim(const struct cut *cut, struct cursor *cursor, size_t size, struct chunk *chunk);
+
+/* Where a thread's chunk sizes come from. Each thread has one; nothing in it is shared. */
+struct pace {
+	double ns_per_unit; /* of its last chunks, or of earlier runs; 0: not known */
+	size_t last;	    /* units in its last chunk; 0: there was none */
+	size_t units;	    /* that it has done, */
+	uint64_t ns;	    /* and how long they took */
+};
+
+/* A chunk should take about this long: long beside a claim (0.03 µs), short beside what a user calls at once. */
+#define CHUNK_TARGET_NS 250000.0
+
+/* But not less, even at the end, where that much difference between threads no longer shows. */
+#define CHUNK_FLOOR_NS 1000.0
+
+/*
+ * The size of the next chunk for one of nr_threads threads that share what remains: at first small, then growing
+ * towards the target duration, and shrinking as the end comes near so that all finish together.
+ */
+size_t pace_next(const struct pace *pace, size_t quantum, size_t remaining, size_t nr_threads);
+
+/* Tells how long the last chunk took. */
+void pace_update(struct pace *pace, size_t units, uint64_t ns);
+
+/*
+ * What a unit of each kind of work (identity) cost when it was last seen, in ns; 0: not known. One table for the
+ * process, without locks: entries that collide forget each other, which costs speed, nothing else.
+ */
+double cost_recall(const void *identity);
+void cost_remember(const void *identity, double ns_per_unit);
+
+#endif

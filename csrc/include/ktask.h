@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ktask.h: run a long loop over a range on all the CPUs that are free.
+ *
+ * The interface of the Linux kernel's ktask framework (Daniel Jordan, RFC v4, November 2018) in user space.
+ * In place of
+ *
+ *         error = thread_func(start, start + size, arg);
+ *
+ * a program writes
+ *
+ *         DEFINE_KTASK_CTL(ctl, thread_func, arg, min_chunk_size);
+ *         error = ktask_run(start, size, &ctl);
+ *
+ * Words: a task is all the work of one call; a unit is what the client counts (bytes, rows, list items); a chunk is
+ * a half-open range of units given to a thread; the caller is the thread that made the call, and it always works
+ * too; a helper is a thread of ktask's pool; a node is a part of the task tied to one NUMA node.
+ *
+ * Compile with -DCONFIG_KTASK=0 and this header is all there is: every call runs serially in the caller, with the
+ * same results, undo included. The environment variable KTASK=off does the same at run time.
+ *
+ * Thread-safety: every function may be called from any thread, also from inside a thread function, and after fork().
+ * What a run reads (the control structure, the nodes) must not change while the run lasts.
+ */
+#ifndef KTASK_H
+#define KTASK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef CONFIG_KTASK
+#define CONFIG_KTASK 1
+#endif
+
+#define KTASK_VERSION "0.1.0"
+
+/* What a thread function returns when all went well. Any other value is a failure, and becomes the run's result. */
+#define KTASK_RETURN_SUCCESS 0
+
+/* For kn_nid: helpers may run on any node. */
+#ifndef NUMA_NO_NODE
+#define NUMA_NO_NODE (-1)
+#endif
+
+/* The largest task, in units, and the largest number of nodes of one task. */
+#define KTASK_MAX_SIZE	(SIZE_MAX / 4)
+#define KTASK_MAX_NODES 1024
+
+/*
+ * Does the units from start up to, not including, end. Called from several threads at once, never twice for a unit.
+ * Returns KTASK_RETURN_SUCCESS, or any other value: then it has cleaned up after itself, as if the chunk had never
+ * been started. It must return: leaving it by longjmp() or pthread_cancel() is undefined.
+ */
+typedef int (*ktask_thread_func)(void *start, void *end, void *arg);
+
+/*
+ * Gives back what a finished range did; it cannot fail. Called by the caller only, after every thread has stopped, on
+ * ascending ranges that together are exactly the finished units. One range may join several chunks.
+ */
+typedef void (*ktask_undo_func)(void *start, void *end, void *arg);
+
+/*
+ * Returns the position that lies size units after position. A run calls it in order, one thread at a time, once for
+ * each chunk (the default, ktask_iter_range, is not called at all but computed, without a lock). It must not go past
+ * the end: the sizes of one node add up to its kn_task_size.
+ */
+typedef void *(*ktask_iter_func)(void *position, size_t size);
+
+/*
+ * Looks after a run from outside. The caller calls it between its chunks and while it waits, some 20 ms apart: done
+ * of total units have been given to threads. Returns 0 to go on; any other value stops the run like a failure.
+ */
+typedef int (*ktask_poll_func)(size_t done, size_t total, void *arg);
+
+/* A part of a task, and the NUMA node its memory is on (or NUMA_NO_NODE). This structure is never going to change. */
+struct ktask_node {
+	void *kn_start;	     /* the position of its first unit */
+	size_t kn_task_size; /* units; 0 is allowed: nothing is called for it */
+	int kn_nid;	     /* node number as the system counts them */
+};
+
+/* One chunk that was done, as ktask_ctl_set_trace() records it. Times are CLOCK_MONOTONIC, in nanoseconds. */
+struct ktask_event {
+	uint64_t ke_begin;
+	uint64_t ke_end;
+	void *ke_start;
+	size_t ke_units;
+	int ke_thread; /* 0 is the caller, n the pool's helper number n - 1 */
+	int ke_cpu;    /* where the chunk began */
+	int ke_nid;    /* the kn_nid of the node that the chunk belongs to */
+	int ke_result; /* what the thread function returned */
+};
+
+/* Room for events, given by the client before the run. What does not fit is counted and dropped. */
+struct ktask_trace {
+	struct ktask_event *kt_events;
+	size_t kt_capacity;
+	size_t kt_count; /* set to 0 before the first run; grows by one with each chunk, also beyond kt_capacity */
+};
+
+/* What happened in a run, filled in when it ends (ktask_ctl_set_report). */
+struct ktask_report {
+	size_t kr_struct_size; /* set by KTASK_REPORT_INITIALIZER */
+	uint64_t kr_ns;	       /* how long the run took */
+	size_t kr_chunks;      /* thread function calls */
+	size_t kr_undone;      /* undo function calls */
+	unsigned kr_threads;   /* threads that did at least one chunk, the caller included */
+	unsigned kr_called;    /* helpers that were called */
+	unsigned kr_cancelled; /* helpers that were called and sent back before they had begun */
+	unsigned kr_willed;    /* times the waiting caller lent its priority to a helper */
+	int kr_error;	       /* the run's result */
+	int kr_error_nid;      /* node of the chunk that failed first, and its ends; NULL where no chunk failed */
+	void *kr_error_start;
+	void *kr_error_end;
+};
+
+#define KTASK_REPORT_INITIALIZER                                                                                       \
+	{                                                                                                              \
+		.kr_struct_size = sizeof(struct ktask_report)                                                          \
+	}
+
+/*
+ * How a task is to be run. Made by DEFINE_KTASK_CTL or KTASK_CTL_INITIALIZER and the ktask_ctl_set_ functions only:
+ * new features arrive as new members at the end, and the initializer stamps the size that the program was compiled
+ * with, so that old programs go on running with a new library.
+ */
+struct ktask_ctl {
+	size_t kc_struct_size;
+	ktask_thread_func kc_thread_func;
+	ktask_undo_func kc_undo_func; /* default: nothing is undone */
+	void *kc_func_arg;	      /* passed to the thread and undo functions */
+	size_t kc_min_chunk_size;     /* units, at least 1 */
+	ktask_iter_func kc_iter_func; /* default: ktask_iter_range */
+	size_t kc_max_threads;	      /* the caller included; default 0: as many as there are CPUs */
+	size_t kc_align;	      /* default 0: no alignment */
+	ktask_poll_func kc_poll_func; /* default: no polling */
+	void *kc_poll_arg;
+	struct ktask_report *kc_report; /* default: none */
+	struct ktask_trace *kc_trace;	/* default: none */
+	const void *kc_identity;	/* default: the thread function */
+};
+
+#define KTASK_CTL_INITIALIZER(thread_func, func_arg, min_chunk_size)                                                   \
+	{                                                                                                              \
+		.kc_struct_size = sizeof(struct ktask_ctl), .kc_thread_func = (ktask_thread_func)(thread_func),        \
+		.kc_undo_func = NULL, .kc_func_arg = (func_arg), .kc_min_chunk_size = (min_chunk_size),                \
+		.kc_iter_func = ktask_iter_range, .kc_max_threads = 0, .kc_align = 0, .kc_poll_func = NULL,            \
+		.kc_poll_arg = NULL, .kc_report = NULL, .kc_trace = NULL, .kc_identity = NULL,                         \
+	}
+
+/*
+ * Defines the structure ctl_name on the spot. Functions that take typed pointers in place of void * need no cast.
+ * min_chunk_size is the least number of units worth giving to a thread at once; in doubt take 1, since ktask gives
+ * larger chunks by itself where units are quick.
+ */
+#define DEFINE_KTASK_CTL(ctl_name, thread_func, func_arg, min_chunk_size)                                              \
+	struct ktask_ctl ctl_name = KTASK_CTL_INITIALIZER(thread_func, func_arg, min_chunk_size)
+
+#define ktask_ctl_set_iter_func(ctl, iter_func) ((void)((ctl)->kc_iter_func = (ktask_iter_func)(iter_func)))
+#define ktask_ctl_set_undo_func(ctl, undo_func) ((void)((ctl)->kc_undo_func = (ktask_undo_func)(undo_func)))
+
+/* At most this many threads work on the task, the caller included. 0: as many as there are CPUs. */
+static inline void ktask_ctl_set_max_threads(struct ktask_ctl *ctl, size_t max_threads)
+{
+	ctl->kc_max_threads = max_threads;
+}
+
+/*
+ * Chunks end where the position is a multiple of align (with ktask_iter_range; with other iterators where the offset
+ * in the node is), except at the end of a node: cache lines, pages and records stay whole. 0 or 1: no alignment.
+ */
+static inline void ktask_ctl_set_align(struct ktask_ctl *ctl, size_t align)
+{
+	ctl->kc_align = align;
+}
+
+static inline void ktask_ctl_set_poll_func(struct ktask_ctl *ctl, ktask_poll_func poll_func, void *poll_arg)
+{
+	ctl->kc_poll_func = poll_func;
+	ctl->kc_poll_arg = poll_arg;
+}
+
+/* The report is filled in at the end of each run; give runs that overlap one each. */
+static inline void ktask_ctl_set_report(struct ktask_ctl *ctl, struct ktask_report *report)
+{
+	ctl->kc_report = report;
+}
+
+/* Each chunk is recorded; several runs may share one trace. */
+static inline void ktask_ctl_set_trace(struct ktask_ctl *ctl, struct ktask_trace *trace)
+{
+	ctl->kc_trace = trace;
+}
+
+/*
+ * ktask remembers what a unit of work costs by the address of the thread function. Where one function stands for many
+ * kinds of work (an interpreter's entry point, say), this names the kind. Never dereferenced.
+ */
+static inline void ktask_ctl_set_identity(struct ktask_ctl *ctl, const void *identity)
+{
+	ctl->kc_identity = identity;
+}
+
+#if CONFIG_KTASK
+
+/* position + size: units are bytes, or the numbers of a loop. */
+void *ktask_iter_range(void *position, size_t size);
+
+/*
+ * Runs ctl's thread function over task_size units from start, with helpers on the caller's NUMA node first. In effect
+ *
+ *         return task_size ? thread_func(start, iter_func(start, task_size), func_arg) : KTASK_RETURN_SUCCESS;
+ *
+ * cut into chunks that run at the same time. Returns when all of it is done, or has failed and is undone.
+ *
+ * Every unit is given to exactly one thread function call, or the run fails. Each chunk has at least
+ * kc_min_chunk_size units, but for the last of its node. The first failure in time is returned; after it no new chunk
+ * is started and those under way finish; then, if there is an undo function, what was finished is undone.
+ *
+ * Allocates no memory once the pool stands (ktask_init). Where the pool's threads cannot be made, the caller does the
+ * work with fewer or none.
+ *
+ * Returns KTASK_RETURN_SUCCESS, the thread function's or the poll function's non-zero value, or before any work has
+ * begun one of
+ *   -EINVAL     ctl, its thread function or the nodes are NULL, kc_min_chunk_size is 0, a kn_nid does not exist
+ *   -EOVERFLOW  the sizes add up to more than KTASK_MAX_SIZE, or start + size wraps around (ktask_iter_range)
+ *   -E2BIG      more than KTASK_MAX_NODES nodes, or ctl uses a feature that this library does not know
+ * or, in a child process that was forked while the run was under way, -ECHILD: its helpers live in the parent only.
+ */
+int ktask_run(void *start, size_t task_size, struct ktask_ctl *ctl);
+
+/*
+ * The same over several parts, each tied to a NUMA node: helpers start on the part that lies on their own node, and
+ * then take from the nearest that has work. A chunk never crosses parts. In effect
+ *
+ *         for (size_t i = 0; i < nr_nodes; i++)
+ *                 if (nodes[i].kn_task_size && (error = thread_func(nodes[i].kn_start, iter_func(...), func_arg)))
+ *                         return error;
+ */
+int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *ctl);
+
+/* Starts the helpers now instead of at the first run that can use them. Returns 0. */
+int ktask_init(void);
+
+/*
+ * Describes, as a JSON object, the machine and the pool as ktask sees them. Like snprintf: writes at most size bytes,
+ * a closing 0 included, and returns the length that the whole text has.
+ */
+size_t ktask_describe(char *text, size_t size);
+
+#else /* !CONFIG_KTASK */
+
+static inline void *ktask_iter_range(void *position, size_t size)
+{
+	return (void *)((uintptr_t)position + size);
+}
+
+static inline int ktask_init(void)
+{
+	return 0;
+}
+
+static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *ctl)
+{
+	size_t total = 0, done = 0, i;
+	int error = 0;
+
+	if (!ctl || !ctl->kc_thread_func || !ctl->kc_min_chunk_size || (nr_nodes && !nodes))
+		return -22; /* -EINVAL */
+	for (i = 0; i < nr_nodes; i++) {
+		if (nodes[i].kn_task_size > KTASK_MAX_SIZE - total)
+			return -75; /* -EOVERFLOW */
+		total += nodes[i].kn_task_size;
+	}
+
+	for (i = 0; i < nr_nodes && !error; i++) {
+		struct ktask_node *n = &nodes[i];
+
+		if (ctl->kc_poll_func)
+			error = ctl->kc_poll_func(done, total, ctl->kc_poll_arg);
+		if (!error && n->kn_task_size)
+			error = ctl->kc_thread_func(n->kn_start, ctl->kc_iter_func(n->kn_start, n->kn_task_size),
+						    ctl->kc_func_arg);
+		if (!error)
+			done += n->kn_task_size;
+	}
+	if (!error || !ctl->kc_undo_func)
+		return error;
+
+	/* The last one tried cleaned up after itself; those before it were finished. */
+	for (size_t j = 0; j + 1 < i; j++)
+		if (nodes[j].kn_task_size)
+			ctl->kc_undo_func(nodes[j].kn_start,
+					  ctl->kc_iter_func(nodes[j].kn_start, nodes[j].kn_task_size),
+					  ctl->kc_func_arg);
+	return error;
+}
+
+static inline int ktask_run(void *start, size_t task_size, struct ktask_ctl *ctl)
+{
+	struct ktask_node node = { .kn_start = start, .kn_task_size = task_size, .kn_nid = NUMA_NO_NODE };
+
+	return ktask_run_numa(&node, 1, ctl);
+}
+
+static inline size_t ktask_describe(char *text, size_t size)
+{
+	static const char serial[] = "{\"version\": \"" KTASK_VERSION "\", \"enabled\": false, "
+				     "\"reason\": \"built without threads (CONFIG_KTASK=0)\"}";
+
+	for (size_t i = 0; i < size; i++) {
+		text[i] = i + 1 < size && i < sizeof(serial) - 1 ? serial[i] : '\0';
+		if (!text[i])
+			break;
+	}
+	return sizeof(serial) - 1;
+}
+
+#endif /* CONFIG_KTASK */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* KTASK_H */

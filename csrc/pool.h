@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pool.h: the helper threads, and the team of helpers that works on one run. The protocol is told in pool.c. */
+#ifndef KTASK_POOL_H
+#define KTASK_POOL_H
+
+#include "topology.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { MAX_HELPERS = MAX_CPUS, HELPER_BITS = 64 };
+
+/*
+ * The helpers of one run; lives on the stack of the caller, who made the run. What is not atomic is written by the
+ * caller only: before it calls its first helper, but for the last two, which are its own.
+ */
+struct team {
+	void (*work)(struct team *team, int helper, int node); /* done by each helper, once for each call */
+	unsigned max;					       /* helpers that may be in it at the same time */
+	unsigned forks;					       /* pool_forks() when the run began */
+	bool hot;      /* the caller makes short runs in quick succession: helpers had better linger */
+	bool enrolled; /* the pool stands and what follows is filled in: at the first call */
+	pthread_t caller;
+	int home;	/* the caller's node, */
+	int caller_cpu; /* and its CPU, which helpers keep away from */
+	unsigned nr_cancelled;
+	unsigned nr_willed;
+
+	_Alignas(64) _Atomic uint32_t here; /* helpers called and not yet gone, and TEAM_CALLER_SLEEPS; a futex */
+	_Atomic unsigned nr_called;
+	_Atomic uint64_t called[MAX_HELPERS / HELPER_BITS]; /* which helpers; only as many words as the pool needs */
+};
+
+/* Makes the pool's tables and starts its threads, once. False: no pool can be had, runs are serial. */
+bool pool_start(void);
+
+/* Is there, for good, no helper to be had (KTASK=off, one CPU)? False as long as nobody has tried. */
+bool pool_is_off(void);
+
+/* Why that is so, in words; or NULL. */
+const char *pool_why_off(void);
+
+/* How many helpers there are or, as long as the pool does not stand, may come to be for the calling thread. */
+int pool_nr_helpers(void);
+const struct topology *pool_topology(void);
+
+/* Grows by one in each forked child: the threads of a team with an older number do not exist here. */
+unsigned pool_forks(void);
+
+/* What it costs to wake a helper, and how long that takes to answer, in ns: measured at each wake, smoothed. */
+uint64_t pool_wake_ns(void);
+uint64_t pool_answer_ns(void);
+
+/* Is a helper awake, waiting for its next call (so that calling it costs next to nothing)? */
+bool pool_is_warm(void);
+
+void team_init(struct team *team, void (*work)(struct team *team, int helper, int node), unsigned max);
+
+/*
+ * Calls one more helper, from the pool of that node (an index of the topology; -1: the caller's) or the nearest that has
+ * one to spare within the limits. From the caller or a member of the team. False: there is none.
+ */
+bool team_call(struct team *team, int node);
+
+/* How many helpers the team has now. */
+unsigned team_size(const struct team *team);
+
+/*
+ * By the caller, when there is no more work to give out: sends home the helpers that have not begun, and waits for
+ * the others, for timeout_ns at most. True: all are gone, and what they wrote can be read.
+ */
+bool team_gather(struct team *team, uint64_t timeout_ns);
+
+#endif
