@@ -266,7 +266,9 @@ static inline int ktask_init(void)
 
 static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *ctl)
 {
-	size_t total = 0, done = 0, i;
+	size_t total = 0, done = 0, chunks = 0, undone = 0, i;
+	struct ktask_node *tried = NULL;
+	void *end = NULL;
 	int error = 0;
 
 	if (!ctl || !ctl->kc_thread_func || !ctl->kc_min_chunk_size || (nr_nodes && !nodes))
@@ -280,23 +282,37 @@ static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, stru
 	for (i = 0; i < nr_nodes && !error; i++) {
 		struct ktask_node *n = &nodes[i];
 
+		tried = NULL;
 		if (ctl->kc_poll_func)
 			error = ctl->kc_poll_func(done, total, ctl->kc_poll_arg);
-		if (!error && n->kn_task_size)
-			error = ctl->kc_thread_func(n->kn_start, ctl->kc_iter_func(n->kn_start, n->kn_task_size),
-						    ctl->kc_func_arg);
+		if (!error && n->kn_task_size) {
+			tried = n;
+			end = ctl->kc_iter_func(n->kn_start, n->kn_task_size);
+			error = ctl->kc_thread_func(n->kn_start, end, ctl->kc_func_arg);
+			chunks++;
+		}
 		if (!error)
 			done += n->kn_task_size;
 	}
-	if (!error || !ctl->kc_undo_func)
-		return error;
 
 	/* The last one tried cleaned up after itself; those before it were finished. */
-	for (size_t j = 0; j + 1 < i; j++)
-		if (nodes[j].kn_task_size)
-			ctl->kc_undo_func(nodes[j].kn_start,
-					  ctl->kc_iter_func(nodes[j].kn_start, nodes[j].kn_task_size),
-					  ctl->kc_func_arg);
+	for (size_t j = 0; error && ctl->kc_undo_func && j + 1 < i; j++) {
+		struct ktask_node *n = &nodes[j];
+
+		if (!n->kn_task_size)
+			continue;
+		ctl->kc_undo_func(n->kn_start, ctl->kc_iter_func(n->kn_start, n->kn_task_size), ctl->kc_func_arg);
+		undone++;
+	}
+	if (ctl->kc_report) {
+		ctl->kc_report->kr_chunks = chunks;
+		ctl->kc_report->kr_undone = undone;
+		ctl->kc_report->kr_threads = chunks > 0;
+		ctl->kc_report->kr_error = error;
+		ctl->kc_report->kr_error_nid = error && tried ? tried->kn_nid : NUMA_NO_NODE;
+		ctl->kc_report->kr_error_start = error && tried ? tried->kn_start : NULL;
+		ctl->kc_report->kr_error_end = error && tried ? end : NULL;
+	}
 	return error;
 }
 

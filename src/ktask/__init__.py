@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ktask: runs long loops on all the CPUs that are really free, and gets out of the way when they are not.
+
+>>> import ktask
+>>> numbers = list(range(1000))
+>>> def negate(start, end):
+...     for i in range(start, end):
+...         numbers[i] = -numbers[i]
+>>> ktask.parallel_for(negate, len(numbers))
+>>> numbers[999]
+-999
+
+Everyday calls are ``parallel_for``, ``run`` and ``run_numa`` with a ``Ctl``; the names of the Linux kernel's ktask
+(``DEFINE_KTASK_CTL``, ``ktask_run`` and so on) do the same with integer results.
+"""
+
+from ktask._ctl import NUMA_NO_NODE, Ctl, Node
+from ktask._info import info, init
+from ktask._kernel import (
+    DEFINE_KTASK_CTL,
+    KTASK_RETURN_SUCCESS,
+    ktask_ctl_set_align,
+    ktask_ctl_set_iter_func,
+    ktask_ctl_set_max_threads,
+    ktask_ctl_set_undo_func,
+    ktask_run,
+    ktask_run_numa,
+)
+from ktask._run import ForkedError, Report, TaskError, last_report, parallel_for, run, run_numa
+from ktask._trace import Event, Trace
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DEFINE_KTASK_CTL",
+    "KTASK_RETURN_SUCCESS",
+    "NUMA_NO_NODE",
+    "Ctl",
+    "Event",
+    "ForkedError",
+    "Node",
+    "Report",
+    "TaskError",
+    "Trace",
+    "info",
+    "init",
+    "ktask_ctl_set_align",
+    "ktask_ctl_set_iter_func",
+    "ktask_ctl_set_max_threads",
+    "ktask_ctl_set_undo_func",
+    "ktask_run",
+    "ktask_run_numa",
+    "last_report",
+    "parallel_for",
+    "run",
+    "run_numa",
+]

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Builds the extension module ``ktask._core`` (cffi, API mode) from the C core in ``csrc/``.
+
+Where the C core cannot be had (not Linux, or a compiler without pthreads; or KTASK_BUILD=serial in the
+environment), the same module is built from the header alone with CONFIG_KTASK=0: everything works, serially.
+"""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from cffi import FFI
+
+CORE = ["run", "chunk", "pool", "limits", "priority", "topology", "undo", "trace", "describe"]
+
+DECLARATIONS = """
+typedef int (*ktask_thread_func)(void *start, void *end, void *arg);
+typedef void (*ktask_undo_func)(void *start, void *end, void *arg);
+typedef void *(*ktask_iter_func)(void *position, size_t size);
+typedef int (*ktask_poll_func)(size_t done, size_t total, void *arg);
+
+struct ktask_node { void *kn_start; size_t kn_task_size; int kn_nid; };
+struct ktask_event {
+    uint64_t ke_begin, ke_end; void *ke_start; size_t ke_units; int ke_thread, ke_cpu, ke_nid, ke_result;
+};
+struct ktask_trace { struct ktask_event *kt_events; size_t kt_capacity, kt_count; };
+struct ktask_report {
+    uint64_t kr_ns; size_t kr_chunks, kr_undone; unsigned kr_threads, kr_called, kr_cancelled, kr_willed;
+    int kr_error, kr_error_nid; void *kr_error_start, *kr_error_end; ...;
+};
+struct ktask_ctl {
+    size_t kc_struct_size;
+    ktask_thread_func kc_thread_func; ktask_undo_func kc_undo_func; void *kc_func_arg; size_t kc_min_chunk_size;
+    ktask_iter_func kc_iter_func; size_t kc_max_threads, kc_align;
+    ktask_poll_func kc_poll_func; void *kc_poll_arg; struct ktask_trace *kc_trace; const void *kc_identity;
+    ...;
+};
+#define KTASK_MAX_SIZE ...
+#define KTASK_MAX_NODES ...
+void *ktask_iter_range(void *position, size_t size);
+int ktask_init(void);
+size_t ktask_describe(char *text, size_t size);
+
+/* How Python calls in. */
+struct py_call {
+    void *handle; ktask_thread_func thread_func; ktask_undo_func undo_func; void *func_arg; bool python_positions;
+};
+struct py_position { void *handle; void *value; };
+int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, struct py_call *call);
+int py_run_numa(struct ktask_node *nodes, size_t nr_nodes, const struct ktask_ctl *ctl, struct py_call *call);
+extern struct ktask_report *py_last_report(void);
+
+/* How C calls back. */
+extern ktask_thread_func const py_thread_func;
+extern ktask_undo_func const py_undo_func;
+extern ktask_thread_func const py_wrapped_thread_func;
+extern ktask_undo_func const py_wrapped_undo_func;
+extern "Python" int py_thread(uintptr_t start, uintptr_t end, struct py_call *call);
+extern "Python" void py_undo(uintptr_t start, uintptr_t end, struct py_call *call);
+extern "Python" void *py_iter(void *position, size_t size);
+extern "Python" int py_poll(size_t done, size_t total, void *arg);
+"""
+
+SOURCE = r"""
+#include <stdbool.h>
+#include "ktask.h"
+
+/*
+ * What the C functions of one run need of Python's side: func_arg of the run, where any of its functions is Python's,
+ * or where a C function has to have its positions looked up.
+ */
+struct py_call {
+    void *handle;                  /* the _Call object */
+    ktask_thread_func thread_func; /* those that are C's */
+    ktask_undo_func undo_func;
+    void *func_arg;                /* theirs */
+    bool python_positions;         /* positions are struct py_position, made by a Python iterator */
+};
+
+struct py_position {
+    void *handle;
+    void *value; /* what a C function is given */
+};
+
+#if defined(_MSC_VER)
+#define THREAD_LOCAL __declspec(thread)
+#else
+#define THREAD_LOCAL _Thread_local
+#endif
+
+static THREAD_LOCAL struct ktask_report last_report;
+
+static struct ktask_report *py_last_report(void)
+{
+    return &last_report;
+}
+
+static int py_run_numa(struct ktask_node *nodes, size_t nr_nodes, const struct ktask_ctl *ctl, struct py_call *call)
+{
+    struct ktask_report report = KTASK_REPORT_INITIALIZER;
+    struct ktask_ctl own = *ctl;
+    int error;
+
+    ktask_ctl_set_report(&own, &report);
+    if (call) {
+        own.kc_func_arg = call;
+        own.kc_poll_arg = call->handle;
+    }
+    error = ktask_run_numa(nodes, nr_nodes, &own);
+    last_report = report;
+    return error;
+}
+
+static int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, struct py_call *call)
+{
+    struct ktask_node node = { (void *)start, size, NUMA_NO_NODE };
+
+    return py_run_numa(&node, 1, ctl, call);
+}
+
+static int py_thread(uintptr_t start, uintptr_t end, struct py_call *call);
+static void py_undo(uintptr_t start, uintptr_t end, struct py_call *call);
+
+static int python_thread(void *start, void *end, void *call)
+{
+    return py_thread((uintptr_t)start, (uintptr_t)end, (struct py_call *)call);
+}
+
+static void python_undo(void *start, void *end, void *call)
+{
+    py_undo((uintptr_t)start, (uintptr_t)end, (struct py_call *)call);
+}
+
+static void *real(const struct py_call *call, void *position)
+{
+    return call->python_positions ? ((struct py_position *)position)->value : position;
+}
+
+/* A Python iterator that raised has no position to give, and a C function could make nothing of that. */
+enum { ITERATOR_RAISED = -2147483647 };
+
+static int wrapped_thread(void *start, void *end, void *arg)
+{
+    const struct py_call *call = (const struct py_call *)arg;
+
+    if (call->python_positions && !end)
+        return ITERATOR_RAISED;
+    return call->thread_func(real(call, start), real(call, end), call->func_arg);
+}
+
+static void wrapped_undo(void *start, void *end, void *arg)
+{
+    const struct py_call *call = (const struct py_call *)arg;
+
+    call->undo_func(real(call, start), real(call, end), call->func_arg);
+}
+
+static ktask_thread_func const py_thread_func = python_thread, py_wrapped_thread_func = wrapped_thread;
+static ktask_undo_func const py_undo_func = python_undo, py_wrapped_undo_func = wrapped_undo;
+"""
+
+PROBE = """
+#define _GNU_SOURCE
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+int main(void) { pthread_t t; return pthread_setname_np(pthread_self(), "x") + (int)sizeof(t) + SYS_futex < 0; }
+"""
+
+
+def can_build_core() -> bool:
+    """Is this Linux, and does the compiler know C11 atomics, pthreads and futexes?"""
+    if os.environ.get("KTASK_BUILD") == "serial" or not sys.platform.startswith("linux"):
+        return False
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "probe.c")
+        source.write_text(PROBE)
+        command = [*compiler.split(), "-std=c11", "-pthread", str(source), "-o", str(source.with_suffix(""))]
+        try:
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except OSError:
+            return True  # no compiler at all: let the build itself say so
+
+
+ffibuilder = FFI()
+ffibuilder.cdef(DECLARATIONS)
+if can_build_core():
+    ffibuilder.set_source(
+        "ktask._core",
+        SOURCE,
+        sources=[f"csrc/{name}.c" for name in CORE],
+        include_dirs=["csrc/include"],
+        extra_compile_args=["-std=c11", "-O2", "-pthread", "-fvisibility=hidden"],
+        extra_link_args=["-pthread", "-Wl,-z,nodelete"],
+    )
+else:
+    print("ktask: building without threads; every run will be serial", file=sys.stderr)
+    ffibuilder.set_source(
+        "ktask._core",
+        SOURCE,
+        include_dirs=["csrc/include"],
+        define_macros=[("CONFIG_KTASK", "0")],
+    )
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

@@ -1,0 +1,453 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The calls that do the work, and the callbacks through which C comes back to Python.
+
+A run whose functions are all C's is one call into C. Where one of them is Python's, C is given a ``struct py_call``
+as the functions' argument; its handle leads back to the ``_Call`` object of the run.
+"""
+
+from __future__ import annotations
+
+import errno
+import operator
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from threading import get_ident
+from types import TracebackType
+from typing import Any
+
+from ktask._convert import ADDRESSES, address_of, loop_body_of, size_of
+from ktask._core import ffi, lib
+from ktask._ctl import NUMA_NO_NODE, Ctl, Node
+from ktask._progress import Report as ProgressReport
+from ktask._trace import Trace
+
+RAISED = -(2**31) + 1
+"""Result of a chunk whose Python function raised; also of wrapped_thread in _build.py."""
+
+MAX_SIZE = lib.KTASK_MAX_SIZE
+NO_CALL = ffi.NULL
+
+
+class TaskError(Exception):
+    """A thread function returned something else than 0; what was finished is undone, if there is an undo function.
+
+    ``code`` is what it returned; ``start`` and ``end`` are the chunk that it was given.
+    """
+
+    def __init__(self, code: int, start: Any = None, end: Any = None) -> None:
+        """The chunk is None where the code came from elsewhere than a chunk."""
+        super().__init__(code, start, end)
+        self.code = code
+        self.start = start
+        self.end = end
+
+    def __str__(self) -> str:
+        """Tells the code and the chunk."""
+        return f"the thread function returned {self.code} for the chunk from {self.start!r} to {self.end!r}"
+
+
+class ForkedError(TaskError):
+    """The process was forked off in the middle of the run, and the run's helpers exist in its parent only."""
+
+    def __str__(self) -> str:
+        """Says what to do."""
+        return "the run was under way when this process was forked; its helpers are in the parent, so run it again"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened in a run: see ``last_report``."""
+
+    seconds: float
+    chunks: int
+    undone: int
+    threads: int
+    helpers_called: int
+    helpers_cancelled: int
+    helpers_willed: int
+    error: int
+
+
+def last_report() -> Report:
+    """Tells about the last run that ended in this thread.
+
+    ``chunks`` and ``undone`` are calls of the thread and the undo function, ``threads`` those that did a chunk at
+    least, the caller included; ``helpers_cancelled`` were called, but not needed any more when they came.
+    """
+    r = lib.py_last_report()
+    return Report(
+        r.kr_ns / 1e9, r.kr_chunks, r.kr_undone, r.kr_threads, r.kr_called, r.kr_cancelled, r.kr_willed, r.kr_error
+    )
+
+
+class _Call:
+    """One run that involves Python."""
+
+    def __init__(self, ctl: Ctl, base: int, step: int, report: ProgressReport | None) -> None:
+        """``base`` and ``step`` turn the numbers that C counts with into a Python callable's."""
+        self.func = ctl._thread.python if ctl._thread.takes_arg else _without_arg(ctl._thread.python)
+        self.undo = ctl._undo.python if ctl._undo else None
+        self.iter = ctl._iter.python if ctl._iter else None
+        self.arg = ctl._func_arg
+        self.any_result = ctl._thread.any_result
+        self.base = base
+        self.step = step
+        self.report = report
+        self.objects: dict[int, tuple[Any, ...]] = {}  # position's address: the object it stands for, and to keep
+        self.exceptions: list[BaseException] = []
+        self.undo_exceptions: list[BaseException] = []
+        self.handle: Any = None
+        self.c = ffi.new(
+            "struct py_call *",
+            {
+                "thread_func": ffi.cast("ktask_thread_func", ctl._thread.address),
+                "undo_func": ffi.cast("ktask_undo_func", ctl._undo.address if ctl._undo else 0),
+                "func_arg": ffi.cast("void *", ctl._arg_address),
+                "python_positions": self.iter is not None,
+            },
+        )
+
+    def position(self, value: Any) -> Any:
+        """Makes a position for C out of what a Python iterator returned."""
+        c_value, keep = 0, None
+        if self.func is None or self.c.undo_func:
+            c_value, keep = address_of(value, "a position")
+        p = ffi.new("struct py_position *", {"handle": self.handle, "value": ffi.cast("void *", c_value)})
+        self.objects[int(ffi.cast("uintptr_t", p))] = (value, p, keep)
+        return p
+
+    def value(self, position: int) -> Any:
+        """What a position of C's stands for."""
+        if self.iter is None:
+            return self.base + self.step * position
+        return self.objects[position][0]
+
+    def thread(self, start: int, end: int) -> int:
+        """Does a chunk with a Python callable."""
+        assert self.func is not None
+        if self.iter is not None and not end:
+            return RAISED  # the iterator did
+        result = self.func(self.value(start), self.value(end), self.arg)
+        return 0 if result is None else self.code(result)
+
+    def code(self, result: object) -> int:
+        """The C result for what a Python callable returned."""
+        try:
+            n = operator.index(result)  # type: ignore[arg-type]
+        except TypeError:
+            if self.any_result:
+                return 0
+            raise TypeError(
+                f"the thread function must return None or an int, not {type(result).__name__}: {result!r}"
+            ) from None
+        if not -(2**31) < n < 2**31:
+            raise OverflowError(f"the thread function returned {n}, which does not fit into a C int")
+        return n
+
+    def raise_failure(self, error: int) -> None:
+        """Raises what the run failed with."""
+        failure = _failure(error, self.exceptions, lambda p: self.value(int(ffi.cast("uintptr_t", p))))
+        for e in self.undo_exceptions:
+            _add_note(failure, f"the undo function raised {e!r}; what it was called for may not be undone")
+        raise failure
+
+
+def _without_arg(func: Any) -> Callable[[Any, Any, Any], object]:
+    return lambda start, end, arg: func(start, end)
+
+
+_stray: dict[int, BaseException] = {}
+"""By thread: what was raised in a callback that belongs to no _Call, such as KeyboardInterrupt."""
+
+
+def _add_note(exception: BaseException, note: str) -> None:
+    if hasattr(exception, "add_note"):  # Python 3.11
+        exception.add_note(note)
+
+
+def _failure(error: int, exceptions: list[BaseException], value: Callable[[Any], Any]) -> BaseException:
+    """The exception for a run that returned ``error``, while Python functions raised ``exceptions``."""
+    stray = _stray.pop(get_ident(), None)
+    if stray is not None:
+        exceptions = [stray, *exceptions]
+    if exceptions:
+        # An interrupt is not lost to an error that happened at the same time.
+        first = next((e for e in exceptions if isinstance(e, KeyboardInterrupt)), exceptions[0])
+        for other in exceptions:
+            if other is not first:
+                _add_note(first, f"another chunk raised {other!r}")
+        return first
+    r = lib.py_last_report()
+    if r.kr_error == 0:  # it has no result
+        if error == -errno.ECHILD:
+            return ForkedError(error)
+        return ValueError(f"ktask refused the run: {os.strerror(-error)}")
+    if not r.kr_error_end:  # no chunk of its own
+        return TaskError(error)
+    return TaskError(error, value(r.kr_error_start), value(r.kr_error_end))
+
+
+# ---- C calls back -----------------------------------------------------------------------------------------------
+
+
+def _call_of(traceback: TracebackType | None) -> _Call | None:
+    """The run that a callback was called for, from the names of the callback's own frame."""
+    names = traceback.tb_frame.f_locals if traceback else {}
+    if "c_call" in names:
+        handle = names["c_call"].handle
+    elif "position" in names:
+        handle = ffi.cast("struct py_position *", names["position"]).handle
+    else:
+        return None
+    call: _Call = ffi.from_handle(handle)
+    return call
+
+
+def _raised(kind: type, exception: BaseException, traceback: TracebackType | None) -> None:
+    exception = exception.with_traceback(traceback)
+    call = _call_of(traceback)
+    if call is None:
+        _stray[get_ident()] = exception
+    else:
+        call.exceptions.append(exception)
+
+
+def _undo_raised(kind: type, exception: BaseException, traceback: TracebackType | None) -> None:
+    call = _call_of(traceback)
+    if call is not None:
+        call.undo_exceptions.append(exception)
+
+
+@ffi.def_extern(error=RAISED, onerror=_raised)
+def py_thread(start: int, end: int, c_call: Any) -> int:
+    return ffi.from_handle(c_call.handle).thread(start, end)  # type: ignore[no-any-return]
+
+
+@ffi.def_extern(onerror=_undo_raised)
+def py_undo(start: int, end: int, c_call: Any) -> None:
+    call: _Call = ffi.from_handle(c_call.handle)
+    assert call.undo is not None
+    call.undo(call.value(start), call.value(end), call.arg)
+
+
+@ffi.def_extern(error=ffi.NULL, onerror=_raised)
+def py_iter(position: Any, size: int) -> Any:
+    if not position:
+        return position  # raised before
+    call: _Call = ffi.from_handle(ffi.cast("struct py_position *", position).handle)
+    assert call.iter is not None
+    return call.position(call.iter(call.value(int(ffi.cast("uintptr_t", position))), size))
+
+
+@ffi.def_extern(error=RAISED, onerror=_raised)
+def py_poll(done: int, total: int, handle: Any) -> int:
+    # Being here is enough: in the main thread, Python now runs the handlers of signals that have come.
+    if handle:
+        report = ffi.from_handle(handle).report
+        if report is not None:
+            report(done, total)
+    return 0
+
+
+# ---- the calls --------------------------------------------------------------------------------------------------
+
+
+def run(start: Any, size: int, ctl: Ctl) -> None:
+    """Runs ``ctl``'s thread function over ``size`` units from ``start`` on, on all free CPUs.
+
+    In effect ``thread_func(start, start + size, func_arg)``, in chunks that run at the same time. ``start`` is a
+    number for a Python callable, an address, number, writable buffer or pointer for a C function, or whatever the
+    iterator takes. Nothing is called if ``size`` is 0.
+
+    Returns None when all is done. Otherwise the first failure in time is raised, after the chunks under way have
+    finished and all that was finished has been undone: the Python callable's own exception, or ``TaskError`` for a
+    result other than 0. Ctrl-C stops the run in the same way and raises KeyboardInterrupt.
+
+    Thread-safe; may be called from inside a thread function.
+    """
+    _check_ctl(ctl)
+    if not (type(size) is int and 0 <= size <= MAX_SIZE):
+        size = size_of(size, "size")
+    if ctl._needs_call:
+        _run_nodes([Node(start, size)], ctl)
+        return
+    keep = None
+    if not (type(start) is int and 0 <= start <= MAX_SIZE):
+        start, keep = address_of(start, "start")
+        _check_end(start, size, ctl)
+    error = lib.py_run(start, size, ctl._c, NO_CALL)
+    del keep
+    if error:
+        raise _failure(error, [], _c_position)
+
+
+def run_numa(nodes: Iterable[Node], ctl: Ctl) -> None:
+    """Runs a task whose parts lie on different NUMA nodes: helpers start on their own node's part.
+
+    Otherwise like ``run``; a chunk never crosses parts. ``nodes`` are ``ktask.Node(start, size, nid)``.
+    """
+    _check_ctl(ctl)
+    checked = []
+    for i, node in enumerate(nodes):
+        if not isinstance(node, Node):
+            raise TypeError(f"nodes[{i}] must be a ktask.Node, not {type(node).__name__}: {node!r}")
+        checked.append(Node(node.start, size_of(node.size, f"nodes[{i}].size"), _nid_of(node.nid, i)))
+    if len(checked) > lib.KTASK_MAX_NODES:
+        raise ValueError(f"a task may have {lib.KTASK_MAX_NODES} nodes, not {len(checked)}")
+    total = sum(n.size for n in checked)
+    if total > MAX_SIZE:
+        raise OverflowError(f"the nodes' sizes add up to {total}; the most is {MAX_SIZE}")
+    _run_nodes(checked, ctl)
+
+
+def _check_ctl(ctl: object) -> None:
+    if not isinstance(ctl, Ctl):
+        raise TypeError(f"ctl must be a ktask.Ctl, not {type(ctl).__name__}: {ctl!r}")
+
+
+def _nid_of(value: object, i: int) -> int:
+    try:
+        nid = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"nodes[{i}].nid must be an int, not {type(value).__name__}: {value!r}") from None
+    if nid == NUMA_NO_NODE:
+        return nid
+    # A part without units starts nothing, but its node has to exist.
+    if not 0 <= nid < 2**31 or lib.py_run_numa(ffi.new("struct ktask_node *", {"kn_nid": nid}), 1, _NOTHING, NO_CALL):
+        raise ValueError(f"nodes[{i}].nid is {nid}, which is no NUMA node of this machine; see ktask.info()")
+    return nid
+
+
+def _c_position(position: Any) -> int | None:
+    return int(ffi.cast("intptr_t", position))
+
+
+def _check_end(start: int, size: int, ctl: Ctl) -> None:
+    if ctl._iter is None and start + size >= ADDRESSES:
+        raise OverflowError(
+            f"start + size is beyond the largest pointer: start {start:#x}, size {size} (a C function takes no range "
+            "that goes from negative to positive numbers)"
+        )
+
+
+def _run_nodes(nodes: list[Node], ctl: Ctl, step: int = 1) -> None:
+    """Runs with everything that may come: several parts, Python functions, progress."""
+    if ctl._progress is None:
+        _run_call(nodes, ctl, step, None)
+        return
+    total = sum(n.size for n in nodes)
+    with ctl._progress.shown(total) as report:
+        _run_call(nodes, ctl, step, report)
+        report(total, total)
+
+
+def _run_call(nodes: list[Node], ctl: Ctl, step: int, report: ProgressReport | None) -> None:
+    if not ctl._needs_call:
+        c_nodes, keep = _c_nodes(nodes, lambda n: _c_start(n, ctl))
+        error = lib.py_run_numa(c_nodes, len(nodes), ctl._c, NO_CALL)
+        del keep
+        if error:
+            raise _failure(error, [], _c_position)
+        return
+
+    # C counts a Python callable's units from near 0, so that any ints of Python's will do.
+    counts = ctl._iter is None and ctl._thread.python is not None
+    base = _base_of(nodes, ctl, step) if counts else 0
+    call = _Call(ctl, base, step, report)
+    handle = call.c.handle = ffi.new_handle(call)
+    call.handle = handle
+    try:
+        if counts:
+            c_nodes, keep = _c_nodes(nodes, lambda n: (size_of(n.start - base, "the distance of starts"), None))
+        elif call.iter is not None:
+            c_nodes, keep = _c_nodes(nodes, lambda n: (call.position(n.start), None))
+        else:
+            c_nodes, keep = _c_nodes(nodes, lambda n: _c_start(n, ctl))
+        error = lib.py_run_numa(c_nodes, len(nodes), ctl._c, call.c)
+        del keep
+        if error:
+            call.raise_failure(error)
+    finally:
+        call.handle = None  # or they would keep each other alive
+
+
+def _c_nodes(nodes: list[Node], start_of: Callable[[Node], tuple[Any, object]]) -> tuple[Any, list[object]]:
+    """The nodes as C takes them, and what has to stay alive with them."""
+    c_nodes = ffi.new("struct ktask_node[]", max(len(nodes), 1))
+    keep = []
+    for i, n in enumerate(nodes):
+        start, kept = start_of(n)
+        keep.append(kept)
+        c_nodes[i].kn_start = ffi.cast("void *", start)
+        c_nodes[i].kn_task_size = n.size
+        c_nodes[i].kn_nid = n.nid
+    return c_nodes, keep
+
+
+def _c_start(node: Node, ctl: Ctl) -> tuple[int, object]:
+    start, keep = address_of(node.start, "start")
+    _check_end(start, node.size, ctl)
+    return start, keep
+
+
+def _base_of(nodes: list[Node], ctl: Ctl, step: int) -> int:
+    """The number that C's 0 stands for."""
+    for n in nodes:
+        if isinstance(n.start, bool) or not hasattr(n.start, "__index__"):
+            raise TypeError(
+                f"start must be an int for a Python callable without an iterator, "
+                f"not {type(n.start).__name__}: {n.start!r}"
+            )
+    base = min((operator.index(n.start) for n in nodes), default=0)
+    return base - base % ctl._align if ctl._align and step == 1 else base
+
+
+def parallel_for(
+    func: object,
+    n_or_range: int | range,
+    *,
+    min_chunk: int = 1,
+    arg: object = None,
+    undo: object = None,
+    max_threads: int | None = None,
+    align: int | None = None,
+    progress: bool | Callable[[int, int], object] | None = None,
+    trace: Trace | None = None,
+) -> None:
+    """Calls ``func(start, end)`` for chunks of ``range(n)`` or of a range, on all free CPUs.
+
+    A chunk of ``range(a, b, step)`` is ``range(start, end, step)``. ``func`` is a Python callable that takes
+    ``(start, end)`` or ``(start, end, arg)``, or a C function as for ``Ctl``. It fails by raising, or by returning a
+    non-zero int; anything else that it returns is ignored. The other arguments are ``Ctl``'s.
+
+    >>> import ktask
+    >>> squares = [0] * 1000
+    >>> def square(start, end):
+    ...     for i in range(start, end):
+    ...         squares[i] = i * i
+    >>> ktask.parallel_for(square, 1000)
+    >>> squares[999]
+    998001
+    """
+    indexes = n_or_range if isinstance(n_or_range, range) else range(size_of(n_or_range, "n_or_range"))
+    ctl = Ctl(
+        loop_body_of(func),
+        arg,
+        min_chunk,
+        undo_func=undo,
+        max_threads=max_threads,
+        align=align,
+        progress=progress,
+        trace=trace,
+    )
+    if indexes.step == 1:
+        run(indexes.start, len(indexes), ctl)
+    elif ctl._thread.python:
+        _run_nodes([Node(indexes.start, len(indexes))], ctl, indexes.step)
+    else:
+        raise ValueError(f"a C function takes ranges with step 1 only, not {indexes!r}")
+
+
+_NOTHING = ffi.new("struct ktask_ctl *", {"kc_struct_size": ffi.sizeof("struct ktask_ctl"), "kc_min_chunk_size": 1})
+_NOTHING.kc_thread_func = lib.py_thread_func  # never called: for runs without units

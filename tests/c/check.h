@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * check.h: the little that all the tests need, to be included first. A test is a program: it returns 0, or SKIPPED, or
+ * has failed.
+ */
+#ifndef CHECK_H
+#define CHECK_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { SKIPPED = 77 };
+
+/* _exit, since a failure may be found in any thread, or in a child that inherited half-written output. */
+#define CHECK(condition)                                                                                               \
+	do {                                                                                                           \
+		if (!(condition)) {                                                                                    \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                \
+			_exit(1);                                                                                      \
+		}                                                                                                      \
+	} while (0)
+
+/* Position n of a task whose units are numbers. */
+#define AT(n) ((void *)(uintptr_t)(n))
+
+/* Under a simulator, or for the impatient: the same tests with fewer rounds. */
+static inline int rounds(int normal, int quick)
+{
+	return getenv("CHECK_QUICK") ? quick : normal;
+}
+
+/* So many helpers, whatever the CPUs, that are called at the slightest occasion. Before the first use of ktask. */
+static inline void use_helpers(int n)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", n);
+	setenv("KTASK_HELPERS", text, 1);
+	setenv("KTASK_WAKE_NS", "0", 1);
+}
+
+/* Waits for a child, which must end well. */
+static inline void check_child(pid_t child)
+{
+	int status;
+
+	CHECK(child > 0);
+	CHECK(waitpid(child, &status, 0) == child);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* Runs test in a process of its own, so that it meets a fresh library. exit, so that leaks are looked for. */
+static inline void in_child(void (*test)(void))
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		test();
+		exit(0);
+	}
+	check_child(child);
+}
+
+/* Runs test with the default settings, and with helpers as many and as eager as it takes to make races likely. */
+static inline void with_each_setting(void (*test)(void))
+{
+	static const int helpers[] = { 1, 2, 7 };
+
+	in_child(test);
+	for (size_t i = 0; i < sizeof(helpers) / sizeof(helpers[0]); i++) {
+		use_helpers(helpers[i]);
+		in_child(test);
+	}
+	unsetenv("KTASK_HELPERS");
+	unsetenv("KTASK_WAKE_NS");
+}
+
+#endif

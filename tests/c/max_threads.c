@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Never are more threads at work on a task than kc_max_threads, nor than there are chunks; and that many do come: each
+ * waits in its first chunk for the others, so that a missing one is found by the time limit on this test.
+ */
+#include "check.h"
+#include "ktask.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum { HELPERS = 7, UNITS = 1000 };
+
+struct meeting {
+	int wanted;
+	atomic_int here, most;
+	atomic_bool complete;
+};
+
+static int meet(void *start, void *end, struct meeting *m)
+{
+	int here = atomic_fetch_add(&m->here, 1) + 1, most = m->most;
+
+	(void)start, (void)end;
+	while (most < here && !atomic_compare_exchange_weak(&m->most, &most, here))
+		;
+	CHECK(here <= m->wanted);
+	if (here == m->wanted)
+		m->complete = true;
+	while (!m->complete)
+		sched_yield();
+	atomic_fetch_sub(&m->here, 1);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static void try(size_t max_threads, size_t units, int wanted, const void *identity)
+{
+	struct ktask_report report = KTASK_REPORT_INITIALIZER;
+	struct meeting m = { .wanted = wanted };
+	DEFINE_KTASK_CTL(ctl, meet, &m, 1);
+
+	ktask_ctl_set_max_threads(&ctl, max_threads);
+	ktask_ctl_set_report(&ctl, &report);
+	/* Each run is the first of its kind: there the first chunks are small, and there are enough for all. */
+	ktask_ctl_set_identity(&ctl, identity);
+	CHECK(ktask_run(AT(1), units, &ctl) == KTASK_RETURN_SUCCESS);
+	CHECK(m.most == wanted && m.here == 0);
+	CHECK((int)report.kr_threads >= wanted);
+}
+
+static const char identities[1000 * HELPERS];
+
+static void exactly_so_many(void)
+{
+	const char *identity = identities;
+
+	for (int i = 0; i < rounds(300, 20); i++)
+		for (int n = 1; n <= HELPERS + 1; n += 2) {
+			try((size_t)n, 64, n, identity++);
+			try((size_t)n, (size_t)n, n, identity++);
+			try(0, (size_t)n, n, identity++);
+		}
+}
+
+/* With none asked for, as many as there are. */
+static void all_there_are(void)
+{
+	for (int i = 0; i < rounds(300, 20); i++) {
+		try(0, 64, HELPERS + 1, &identities[2 * i]);
+		try(SIZE_MAX, 64, HELPERS + 1, &identities[2 * i + 1]);
+	}
+}
+
+int main(void)
+{
+	use_helpers(HELPERS);
+	in_child(exactly_so_many);
+	in_child(all_there_are);
+	return 0;
+}
