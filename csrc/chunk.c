@@ -161,14 +161,15 @@ static size_t units_in(double ns, double ns_per_unit)
 	return units < (double)KTASK_MAX_SIZE ? (size_t)units : KTASK_MAX_SIZE;
 }
 
-size_t pace_next(const struct pace *pace, size_t quantum, size_t remaining, size_t nr_threads)
+size_t pace_next(const struct pace *pace, size_t quantum, size_t remaining, size_t nr_threads, double floor_ns,
+		 double target_ns)
 {
 	size_t size = pace->last ? 2 * pace->last : quantum;
 	size_t most = remaining / 2 / nr_threads;
 
 	if (pace->ns_per_unit > 0) {
-		size_t target = units_in(CHUNK_TARGET_NS, pace->ns_per_unit);
-		size_t floor = units_in(CHUNK_FLOOR_NS, pace->ns_per_unit);
+		size_t target = units_in(target_ns, pace->ns_per_unit);
+		size_t floor = units_in(floor_ns, pace->ns_per_unit);
 
 		if (!pace->last || size > target)
 			size = target;
@@ -194,38 +195,37 @@ void pace_update(struct pace *pace, size_t units, uint64_t ns)
 }
 
 /*
- * An entry is one word: the high half tells whose, the low half is the cost as a float. A torn entry is therefore
- * impossible, and relaxed order is enough.
+ * An entry is one word: the high half tells whose, the low half is the cost as a float, negative where helpers wait.
+ * A torn entry is therefore impossible, and relaxed order is enough.
  */
-enum { NR_COSTS = 1024 };
+enum { COST_BITS = 10 };
 
-static _Atomic uint64_t costs[NR_COSTS];
+static _Atomic uint64_t costs[1 << COST_BITS];
 
+/* Fibonacci hashing, by 2^64 over the golden ratio: the high bits find the entry, the low half tells whose it is. */
 static uint64_t hash(const void *identity)
 {
-	/* Fibonacci hashing: 2^64 over the golden ratio. */
 	return (uint64_t)(uintptr_t)identity * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-double cost_recall(const void *identity)
+struct cost cost_recall(const void *identity)
 {
-	uint64_t h = hash(identity), entry = atomic_load_explicit(&costs[h >> 54], memory_order_relaxed);
+	uint64_t h = hash(identity), entry = atomic_load_explicit(&costs[h >> (64 - COST_BITS)], memory_order_relaxed);
 	uint32_t bits = (uint32_t)entry;
-	float cost;
+	float ns;
 
 	if (entry >> 32 != (h & UINT32_MAX))
-		return 0;
-	memcpy(&cost, &bits, sizeof(cost));
-	return (double)cost;
+		return (struct cost){ 0 };
+	memcpy(&ns, &bits, sizeof(ns));
+	return (struct cost){ .ns_per_unit = ns < 0 ? -(double)ns : (double)ns, .helpers_wait = ns < 0 };
 }
 
-void cost_remember(const void *identity, double ns_per_unit)
+void cost_remember(const void *identity, struct cost cost)
 {
-	uint64_t h = hash(identity), entry;
-	float cost = (float)ns_per_unit;
+	uint64_t h = hash(identity);
+	float ns = (float)(cost.helpers_wait ? -cost.ns_per_unit : cost.ns_per_unit);
 	uint32_t bits;
 
-	memcpy(&bits, &cost, sizeof(bits));
-	entry = (h & UINT32_MAX) << 32 | bits;
-	atomic_store_explicit(&costs[h >> 54], entry, memory_order_relaxed);
+	memcpy(&bits, &ns, sizeof(bits));
+	atomic_store_explicit(&costs[h >> (64 - COST_BITS)], (h & UINT32_MAX) << 32 | bits, memory_order_relaxed);
 }

@@ -71,26 +71,28 @@ struct pace {
 	uint64_t ns;	    /* and how long they took */
 };
 
-/* A chunk should take about this long: long beside a claim (0.03 µs), short beside what a user calls at once. */
-#define CHUNK_TARGET_NS 250000.0
-
-/* But not less, even at the end, where that much difference between threads no longer shows. */
-#define CHUNK_FLOOR_NS 1000.0
-
 /*
- * The size of the next chunk for one of nr_threads threads that share what remains: at first small, then growing
- * towards the target duration, and shrinking as the end comes near so that all finish together.
+ * The size of the next chunk for one of nr_threads threads that share what remains. At first small, then growing until
+ * it takes target_ns, and shrinking as the end comes near so that all finish together; but it should not take less
+ * than floor_ns, where that is known.
  */
-size_t pace_next(const struct pace *pace, size_t quantum, size_t remaining, size_t nr_threads);
+size_t pace_next(const struct pace *pace, size_t quantum, size_t remaining, size_t nr_threads, double floor_ns,
+		 double target_ns);
 
 /* Tells how long the last chunk took. */
 void pace_update(struct pace *pace, size_t units, uint64_t ns);
 
 /*
- * What a unit of each kind of work (identity) cost when it was last seen, in ns; 0: not known. One table for the
- * process, without locks: entries that collide forget each other, which costs speed, nothing else.
+ * What is remembered of each kind of work (identity): what a unit cost when it was last seen, in ns, 0: not known; and
+ * whether helpers only waited. One table for the process, without locks: entries that collide forget each other, which
+ * costs speed, nothing else.
  */
-double cost_recall(const void *identity);
-void cost_remember(const void *identity, double ns_per_unit);
+struct cost {
+	double ns_per_unit;
+	bool helpers_wait;
+};
+
+struct cost cost_recall(const void *identity);
+void cost_remember(const void *identity, struct cost cost);
 
 #endif

@@ -421,22 +421,33 @@ static bool make_tables(void)
 	return true;
 }
 
+/* What pool_nr_helpers says as long as the pool does not stand. */
+static int expected_helpers(void)
+{
+	static _Atomic int expected = -1; /* found out once: it takes a system call */
+	int n = atomic_load_explicit(&expected, memory_order_relaxed);
+	struct cpus allowed;
+
+	if (n < 0) {
+		n = (int)number_from_environment("KTASK_HELPERS", -1, MAX_HELPERS);
+		if (n < 0) {
+			topology_allowed(pthread_self(), &allowed);
+			n = cpus_count(&allowed) - 1;
+		}
+		atomic_store_explicit(&expected, n, memory_order_relaxed);
+	}
+	return n;
+}
+
 int pool_nr_helpers(void)
 {
-	struct cpus allowed;
-	long fixed;
-
 	switch (atomic_load_explicit(&pool.state, memory_order_acquire)) {
 	case STARTED:
 		return pool.nr_helpers;
 	case NO_POOL:
 		return 0;
 	default:
-		fixed = number_from_environment("KTASK_HELPERS", -1, MAX_HELPERS);
-		if (fixed >= 0)
-			return (int)fixed;
-		topology_allowed(pthread_self(), &allowed);
-		return cpus_count(&allowed) - 1;
+		return expected_helpers();
 	}
 }
 

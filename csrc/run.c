@@ -17,6 +17,9 @@
  * there are few units of unknown cost, each may be long, and waiting for the first may be half of the run: then the
  * helper is called at once. Runs too short for a helper each, in quick succession, earn one together: their lengths
  * add up, and the helper then lingers between them.
+ *
+ * And when is it not worth keeping? When it mostly waits for what the threads share (ktask_waited): then it goes home,
+ * no other takes its place in this run, and the next runs of the same work think twice.
  */
 #define _GNU_SOURCE
 #include "chunk.h"
@@ -34,6 +37,25 @@
 /* The poll function is called this far apart. */
 enum { POLL_NS = 20000000 };
 
+/*
+ * A chunk should take about this long: long beside a claim (0.03 µs), short beside what a user calls at once. Not less
+ * than the floor, even at the end: that much difference between threads no longer shows. And a caller that is still
+ * alone cuts no finer than it has use for: it looks after each chunk whether to call a helper.
+ */
+#define TARGET_NS 250000.0
+#define FLOOR_NS  1000.0
+#define ALONE_NS  5000.0
+
+/* A chunk is at least this many times as long as the call of the thread function itself. */
+#define CALLS_PER_CHUNK 20.0
+
+/* A helper that has waited so long, and two fifths of its time, goes home: of two that share a lock, each waits half. */
+enum { WAITED_NS = 100000 };
+
+/* Where helpers only waited the last time, one is tried again if this much is left, and in one run of so many. */
+#define TRY_AGAIN_NS 50e6
+enum { TRY_AGAIN_RUNS = 16 };
+
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
 
@@ -49,7 +71,10 @@ struct run {
 	struct ktask_ctl ctl;
 	struct cut cut;
 	size_t nr_chunks;
-	unsigned max_threads;
+	unsigned nr_holes; /* room for so many: the threads there may be at first */
+	struct cost known; /* from earlier runs */
+	bool reluctant;
+	double floor_ns;
 	uint64_t begin;
 	struct holes holes;
 
@@ -61,6 +86,9 @@ struct run {
 	/* Written once for each thread, when it leaves. */
 	_Alignas(64) _Atomic size_t chunks;
 	_Atomic unsigned threads;
+
+	/* Threads there may be, the caller included; one less for each helper that went home because it waited. */
+	_Atomic unsigned max_threads;
 
 	/* What a unit costs, in ns, for helpers to begin with; 0: not known yet. */
 	_Atomic float ns_per_unit;
@@ -74,16 +102,24 @@ struct worker {
 	struct cursor *cursor;
 	struct pace pace;
 	size_t chunks;
+	uint64_t joined;
+	uint64_t waited; /* ktask_waited() */
 	uint64_t now;	 /* the end of its last chunk */
 	uint64_t called; /* when it last called a helper */
 	uint64_t polled;
 };
 
-/* Runs of this thread that were too short for a helper, one soon after the other. */
 #ifdef __GLIBC__
-__attribute__((tls_model("initial-exec"))) /* no allocation at its first use in a thread */
+#define THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec"))) /* no allocation at its first use */
+#else
+#define THREAD_LOCAL _Thread_local
 #endif
-static _Thread_local struct {
+
+/* What this thread works on, in the innermost run. */
+static THREAD_LOCAL struct worker *current;
+
+/* Runs of this thread that were too short for a helper, one soon after the other. */
+static THREAD_LOCAL struct {
 	uint64_t end;	/* of the last one */
 	uint64_t spent; /* on all of them */
 } short_runs;
@@ -104,6 +140,11 @@ static void fail(struct run *run, int error, const struct chunk *chunk)
 static bool failed(const struct run *run)
 {
 	return atomic_load_explicit(&run->error, memory_order_relaxed) != 0;
+}
+
+static unsigned max_threads(const struct run *run)
+{
+	return atomic_load_explicit(&run->max_threads, memory_order_relaxed);
 }
 
 /* Is this the child of a fork that happened during the run, and its helpers, with their chunks, not here? */
@@ -129,25 +170,29 @@ static int node_for_helper(struct run *run)
 }
 
 /* What is gained by one more helper has to be more than this. */
-static double price(void)
+static double price(const struct run *run)
 {
-	return pool_is_warm() ? WARM_NS : 2.0 * (double)pool_wake_ns() + (double)pool_answer_ns();
+	double wake = pool_is_warm() ? WARM_NS : 2.0 * (double)pool_wake_ns() + (double)pool_answer_ns();
+
+	return wake + 4 * (run->floor_ns - FLOOR_NS);
 }
 
-/* Calls a helper if one may be had and is worth it: alone, what is left takes longer by more than the price. */
-static void call_if_worth(struct worker *w, double ns_per_unit, double times_price)
+/* Calls a helper if one may be had and is worth it: alone, what is left takes longer by more than that much. */
+static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 {
 	struct run *run = w->run;
 	unsigned threads = team_size(&run->team) + 1;
 	size_t remaining;
 
-	if (threads >= run->max_threads)
+	if (threads >= max_threads(run))
 		return;
 	remaining = cut_remaining(&run->cut);
 	if (remaining == 0)
 		return;
+	if (run->reluctant && least_ns < TRY_AGAIN_NS)
+		least_ns = TRY_AGAIN_NS;
 	if (ns_per_unit > 0) {
-		if (ns_per_unit * (double)remaining / threads < times_price * price())
+		if (ns_per_unit * (double)remaining / threads < least_ns)
 			return;
 	} else if (run->nr_chunks > FEW_CHUNKS) {
 		return;
@@ -163,25 +208,29 @@ static void call_at_once(struct worker *caller)
 	struct run *run = caller->run;
 	uint64_t spent = short_runs.spent;
 
-	if (run->max_threads == 1)
+	if (max_threads(run) == 1)
+		return;
+	if (run->known.ns_per_unit > 0 && run->known.ns_per_unit * (double)run->cut.total < WARM_NS)
 		return;
 	if (caller->now - short_runs.end > QUICK_NS)
 		spent = short_runs.spent = 0;
 	run->team.hot = spent > 0;
-	if (!pool_is_warm() && (double)spent > price()) {
+	if (pool_is_warm()) {
+		call_if_worth(caller, caller->pace.ns_per_unit, price(run));
+	} else if ((double)spent > price(run)) {
 		/* Earned together, if another one like them gains anything at all. */
 		short_runs.spent = 0;
-		call_if_worth(caller, caller->pace.ns_per_unit, (double)WARM_NS / price());
+		call_if_worth(caller, caller->pace.ns_per_unit, WARM_NS);
 	} else {
 		/* Memory may deceive: what is not far above the price waits for the heartbeat. */
-		call_if_worth(caller, caller->pace.ns_per_unit, pool_is_warm() ? 1 : 2);
+		call_if_worth(caller, caller->pace.ns_per_unit, 2 * price(run));
 	}
 }
 
 static void heartbeat(struct worker *w)
 {
-	if (team_size(&w->run->team) + 1 < w->run->max_threads && w->now - w->called >= pool_wake_ns())
-		call_if_worth(w, w->pace.ns_per_unit, 1);
+	if (team_size(&w->run->team) + 1 < max_threads(w->run) && w->now - w->called >= pool_wake_ns())
+		call_if_worth(w, w->pace.ns_per_unit, price(w->run));
 }
 
 /* ---- chunks ----------------------------------------------------------------------------------------------------- */
@@ -216,11 +265,21 @@ static size_t next_size(const struct worker *w)
 	size_t remaining = cursor_remaining(w->cursor);
 	size_t threads = team_size(&run->team) + 1;
 
-	/* Nobody to share with, nobody to ask: all at once. */
-	if (run->max_threads == 1 && !run->ctl.kc_poll_func)
-		return remaining;
+	double floor = run->floor_ns, target = TARGET_NS;
+
+	if (max_threads(run) == 1) {
+		if (!run->ctl.kc_poll_func)
+			return remaining; /* nobody to share with, nobody to ask */
+		floor = target;
+	} else if (threads == 1) {
+		floor = floor < ALONE_NS ? ALONE_NS : floor;
+		if (w->pace.ns_per_unit > 0 && w->pace.ns_per_unit * (double)remaining <= floor)
+			return remaining;
+		target = floor + (double)(w->now - run->begin); /* at most twice as late as it could be */
+	}
 	threads = (threads + run->cut.nr_cursors - 1) / run->cut.nr_cursors;
-	return pace_next(&w->pace, run->cut.quantum, remaining, threads);
+	return pace_next(&w->pace, run->cut.quantum, remaining, threads, floor,
+			 target < TARGET_NS ? target : TARGET_NS);
 }
 
 static void poll(struct worker *caller)
@@ -260,11 +319,26 @@ static int do_chunk(struct worker *w, const struct chunk *chunk)
 	return result;
 }
 
+/* Does this helper do little else than wait for the others? */
+static bool only_waits(const struct worker *w)
+{
+	return w->thread != 0 && w->waited > WAITED_NS && w->waited > (w->now - w->joined) / 5 * 2;
+}
+
+void ktask_waited(uint64_t ns)
+{
+	if (current)
+		current->waited += ns;
+}
+
 /* Chunk after chunk, until none is left or the run has failed. */
 static void work(struct worker *w)
 {
 	struct run *run = w->run;
+	struct worker *outer = current;
 	struct chunk chunk;
+
+	current = w;
 
 	while (!failed(run) && !orphaned(run) && find_work(w)) {
 		int result;
@@ -281,10 +355,15 @@ static void work(struct worker *w)
 			holes_add(&run->holes, &chunk);
 			break;
 		}
+		if (only_waits(w)) {
+			atomic_fetch_sub_explicit(&run->max_threads, 1, memory_order_relaxed);
+			break;
+		}
 		if (w->thread == 0)
 			poll(w);
 		heartbeat(w);
 	}
+	current = outer;
 	if (w->chunks) {
 		atomic_fetch_add_explicit(&run->chunks, w->chunks, memory_order_relaxed);
 		atomic_fetch_add_explicit(&run->threads, 1, memory_order_relaxed);
@@ -297,9 +376,9 @@ static void help(struct team *team, int helper, int node)
 	struct run *run = (struct run *)team;
 	struct worker w = { .run = run, .thread = helper + 1, .node = node, .now = clock_ns() };
 
-	w.called = w.now;
+	w.joined = w.called = w.now;
 	w.pace.ns_per_unit = (double)atomic_load_explicit(&run->ns_per_unit, memory_order_relaxed);
-	call_if_worth(&w, w.pace.ns_per_unit, 1);
+	call_if_worth(&w, w.pace.ns_per_unit, price(run));
 	work(&w);
 }
 
@@ -341,7 +420,7 @@ static int check_nodes(const struct ktask_node *nodes, size_t nr_nodes)
 	return 0;
 }
 
-static unsigned max_threads(const struct run *run)
+static unsigned count_threads(const struct run *run)
 {
 	size_t max = (size_t)pool_nr_helpers() + 1;
 
@@ -372,10 +451,14 @@ static void wait_for_helpers(struct worker *caller)
 static void remember(struct worker *caller)
 {
 	struct run *run = caller->run;
+	bool alone = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) == 0;
+	struct cost cost = { .helpers_wait = alone ? run->known.helpers_wait : max_threads(run) < run->nr_holes };
 
-	if (caller->pace.units)
-		cost_remember(identity(run), (double)caller->pace.ns / (double)caller->pace.units);
-	if (run->max_threads > 1 && atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) == 0)
+	if (caller->pace.units) {
+		cost.ns_per_unit = (double)caller->pace.ns / (double)caller->pace.units;
+		cost_remember(identity(run), cost);
+	}
+	if (alone && run->nr_holes > 1)
 		short_runs.spent += caller->now - run->begin;
 	short_runs.end = caller->now;
 }
@@ -403,21 +486,28 @@ static void report(const struct run *run, size_t undone)
 /* The run proper: all that could be refused has been. */
 static int run_cut(struct run *run)
 {
-	struct chunk holes[run->max_threads];
+	struct chunk holes[run->nr_holes];
 	struct worker caller = { .run = run, .thread = 0, .node = -1, .now = run->begin };
 	size_t undone = 0;
 	int error;
 
-	caller.called = caller.polled = caller.now;
-	caller.pace.ns_per_unit = cost_recall(identity(run));
+	caller.joined = caller.called = caller.polled = caller.now;
+	run->known = cost_recall(identity(run));
+	/* The microseconds of the clock are as good as dice. */
+	run->reluctant = run->known.helpers_wait && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
+	caller.pace.ns_per_unit = run->known.ns_per_unit;
+	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
+	if (run->floor_ns < FLOOR_NS)
+		run->floor_ns = FLOOR_NS;
 	run->holes.chunk = holes;
 	atomic_init(&run->holes.nr, 0);
 	atomic_init(&run->error, 0);
 	atomic_init(&run->chunks, 0);
 	atomic_init(&run->threads, 0);
+	atomic_init(&run->max_threads, run->nr_holes);
 	atomic_init(&run->ns_per_unit, (float)caller.pace.ns_per_unit);
 	run->chunk_failed = false;
-	team_init(&run->team, help, run->max_threads - 1);
+	team_init(&run->team, help, run->nr_holes - 1);
 
 	call_at_once(&caller);
 	work(&caller);
@@ -456,7 +546,7 @@ int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *
 		if (cursors[i].nid != NUMA_NO_NODE)
 			cursors[i].node = topology_of_nid(pool_topology(), cursors[i].nid);
 	run.nr_chunks = cut_nr_chunks(&run.cut);
-	run.max_threads = run.nr_chunks ? max_threads(&run) : 1;
+	run.nr_holes = run.nr_chunks ? count_threads(&run) : 1;
 	error = run_cut(&run);
 	cut_destroy(&run.cut);
 	return error;

@@ -142,6 +142,7 @@ struct ktask_ctl {
 	struct ktask_report *kc_report; /* default: none */
 	struct ktask_trace *kc_trace;	/* default: none */
 	const void *kc_identity;	/* default: the thread function */
+	size_t kc_call_ns;		/* default 0: next to nothing */
 };
 
 #define KTASK_CTL_INITIALIZER(thread_func, func_arg, min_chunk_size)                                                   \
@@ -149,7 +150,7 @@ struct ktask_ctl {
 		.kc_struct_size = sizeof(struct ktask_ctl), .kc_thread_func = (ktask_thread_func)(thread_func),        \
 		.kc_undo_func = NULL, .kc_func_arg = (func_arg), .kc_min_chunk_size = (min_chunk_size),                \
 		.kc_iter_func = ktask_iter_range, .kc_max_threads = 0, .kc_align = 0, .kc_poll_func = NULL,            \
-		.kc_poll_arg = NULL, .kc_report = NULL, .kc_trace = NULL, .kc_identity = NULL,                         \
+		.kc_poll_arg = NULL, .kc_report = NULL, .kc_trace = NULL, .kc_identity = NULL, .kc_call_ns = 0,        \
 	}
 
 /*
@@ -205,6 +206,15 @@ static inline void ktask_ctl_set_identity(struct ktask_ctl *ctl, const void *ide
 	ctl->kc_identity = identity;
 }
 
+/*
+ * What a call of the thread function costs besides the units it does, in nanoseconds, where that is more than a C
+ * function's call (entering an interpreter, say): chunks are made long beside it.
+ */
+static inline void ktask_ctl_set_call_ns(struct ktask_ctl *ctl, size_t call_ns)
+{
+	ctl->kc_call_ns = call_ns;
+}
+
 #if CONFIG_KTASK
 
 /* position + size: units are bytes, or the numbers of a loop. */
@@ -247,6 +257,13 @@ int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *
 int ktask_init(void);
 
 /*
+ * Called by a thread function: this thread has just waited so long, in nanoseconds, for something that the threads of
+ * the task share (a lock, an interpreter). Helpers that do little else go home, and are called more reluctantly for
+ * this kind of work the next time. Does nothing outside a run.
+ */
+void ktask_waited(uint64_t ns);
+
+/*
  * Describes, as a JSON object, the machine and the pool as ktask sees them. Like snprintf: writes at most size bytes,
  * a closing 0 included, and returns the length that the whole text has.
  */
@@ -262,6 +279,11 @@ static inline void *ktask_iter_range(void *position, size_t size)
 static inline int ktask_init(void)
 {
 	return 0;
+}
+
+static inline void ktask_waited(uint64_t ns)
+{
+	(void)ns;
 }
 
 static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *ctl)

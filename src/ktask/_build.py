@@ -36,6 +36,7 @@ struct ktask_ctl {
     ktask_thread_func kc_thread_func; ktask_undo_func kc_undo_func; void *kc_func_arg; size_t kc_min_chunk_size;
     ktask_iter_func kc_iter_func; size_t kc_max_threads, kc_align;
     ktask_poll_func kc_poll_func; void *kc_poll_arg; struct ktask_trace *kc_trace; const void *kc_identity;
+    size_t kc_call_ns;
     ...;
 };
 #define KTASK_MAX_SIZE ...
@@ -51,7 +52,9 @@ struct py_call {
 struct py_position { void *handle; void *value; };
 int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, struct py_call *call);
 int py_run_numa(struct ktask_node *nodes, size_t nr_nodes, const struct ktask_ctl *ctl, struct py_call *call);
-extern struct ktask_report *py_last_report(void);
+struct ktask_report *py_last_report(void);
+double py_recall(uintptr_t identity);
+void py_remember(uintptr_t identity, size_t units, uint64_t ns);
 
 /* How C calls back. */
 extern ktask_thread_func const py_thread_func;
@@ -66,6 +69,7 @@ extern "Python" int py_poll(size_t done, size_t total, void *arg);
 
 SOURCE = r"""
 #include <stdbool.h>
+#include <time.h>
 #include "ktask.h"
 
 /*
@@ -89,6 +93,21 @@ struct py_position {
 #define THREAD_LOCAL __declspec(thread)
 #else
 #define THREAD_LOCAL _Thread_local
+#endif
+
+#if CONFIG_KTASK
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+#else
+static uint64_t now_ns(void) /* nobody to wait for */
+{
+    return 0;
+}
 #endif
 
 static THREAD_LOCAL struct ktask_report last_report;
@@ -121,12 +140,60 @@ static int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, str
     return py_run_numa(&node, 1, ctl, call);
 }
 
+#if CONFIG_KTASK
+#include "../chunk.h" /* from csrc/include */
+
+/* What a unit cost the last time, in ns; 0: not known. */
+static double py_recall(uintptr_t identity)
+{
+    return cost_recall((const void *)identity).ns_per_unit;
+}
+
+/* Python has done a run by itself, as one chunk. */
+static void py_remember(uintptr_t identity, size_t units, uint64_t ns)
+{
+    struct cost cost = cost_recall((const void *)identity);
+
+    cost.ns_per_unit = (double)ns / (double)units;
+    cost_remember((const void *)identity, cost);
+    last_report = (struct ktask_report){ .kr_ns = ns, .kr_chunks = 1, .kr_threads = 1 };
+}
+#else
+static double py_recall(uintptr_t identity)
+{
+    (void)identity;
+    return 0;
+}
+
+static void py_remember(uintptr_t identity, size_t units, uint64_t ns)
+{
+    (void)identity, (void)units, (void)ns;
+}
+#endif
+
 static int py_thread(uintptr_t start, uintptr_t end, struct py_call *call);
 static void py_undo(uintptr_t start, uintptr_t end, struct py_call *call);
 
+/*
+ * Takes the GIL here, where the wait can be measured, before py_thread takes it again, which is quick: a helper that
+ * only waits for the GIL is of no use. A thread's first call is left to cffi, which makes and keeps its thread state.
+ */
 static int python_thread(void *start, void *end, void *call)
 {
-    return py_thread((uintptr_t)start, (uintptr_t)end, (struct py_call *)call);
+    PyGILState_STATE gil;
+    uint64_t begin, waited;
+    int result;
+
+    if (!PyGILState_GetThisThreadState())
+        return py_thread((uintptr_t)start, (uintptr_t)end, (struct py_call *)call);
+    begin = now_ns();
+    gil = PyGILState_Ensure();
+    waited = now_ns() - begin;
+    if (waited > 1000)
+        ktask_waited(waited);
+    result = py_thread((uintptr_t)start, (uintptr_t)end, (struct py_call *)call);
+    PyGILState_Release(gil);
+    return result;
 }
 
 static void python_undo(void *start, void *end, void *call)
@@ -195,7 +262,7 @@ if can_build_core():
         SOURCE,
         sources=[f"csrc/{name}.c" for name in CORE],
         include_dirs=["csrc/include"],
-        extra_compile_args=["-std=c11", "-O2", "-pthread", "-fvisibility=hidden"],
+        extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fvisibility=hidden"],
         extra_link_args=["-pthread", "-Wl,-z,nodelete"],
     )
 else:

@@ -10,9 +10,8 @@ import ctypes
 import inspect
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from types import FunctionType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from ktask._core import ffi, lib
 
@@ -100,8 +99,7 @@ def _address_of_buffer(value: object, view: memoryview, what: str) -> tuple[int,
     return int(ffi.cast("uintptr_t", data)), data
 
 
-@dataclass(frozen=True)
-class Function:
+class Function(NamedTuple):
     """A thread, undo or iterator function, ready to be called: from C by its address, or as a Python callable."""
 
     address: int  # 0: Python's
@@ -159,9 +157,11 @@ def function_of(value: object, role: Role) -> Function:
 
 def loop_body_of(value: object) -> Function:
     """Turns the function of a ``parallel_for`` into a Function: as a thread function, but less strict."""
+    if type(value) is FunctionType and value.__code__.co_argcount == 3 and _accepts(value, 3):
+        return Function(0, value, value, any_result=True)
     if callable(value) and not _accepts(value, 3) and _accepts(value, 2):
         return Function(0, value, value, takes_arg=False, any_result=True)
-    return replace(function_of(value, THREAD), any_result=True)
+    return function_of(value, THREAD)._replace(any_result=True)
 
 
 def _accepts(function: Callable[..., Any], nr: int) -> bool:

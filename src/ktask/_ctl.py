@@ -16,6 +16,10 @@ NUMA_NO_NODE = -1
 """For ``Node.nid``: helpers may run on any node."""
 
 
+PYTHON_CALL_NS = 1500
+"""What a chunk of a Python callable costs besides its units: from C to the callable and back, and the GIL."""
+
+
 @dataclass(frozen=True)
 class Node:
     """A part of a task, and the NUMA node that its memory is on.
@@ -97,6 +101,10 @@ class Ctl:
         functions = [f for f in (self._thread, self._undo) if f is not None]
         self._calls_python = any(f.python for f in functions) or bool(self._iter and self._iter.python)
         self._needs_call = self._calls_python or self._progress is not None
+        self._identity = self._thread.identity
+        # May a short run be one plain call of the Python callable?
+        others = (self._iter, self._progress, self._trace)
+        self._may_be_direct = self._thread.python is not None and all(other is None for other in others)
         if any(f.address for f in functions):
             self._arg_address, self._keep_arg = address_of(self._func_arg, "func_arg")
         else:
@@ -112,7 +120,8 @@ class Ctl:
         c.kc_align = self._align
         c.kc_poll_func = lib.py_poll
         c.kc_trace = ffi.NULL if self._trace is None else self._trace._c
-        c.kc_identity = ffi.cast("void *", self._thread.identity)
+        c.kc_identity = ffi.cast("void *", self._identity)
+        c.kc_call_ns = PYTHON_CALL_NS if self._calls_python else 0
         self._c = c
 
     def _c_functions(self) -> tuple[Any, Any]:

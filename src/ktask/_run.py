@@ -13,10 +13,11 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import get_ident
+from time import perf_counter_ns
 from types import TracebackType
 from typing import Any
 
-from ktask._convert import ADDRESSES, address_of, loop_body_of, size_of
+from ktask._convert import ADDRESSES, Function, address_of, loop_body_of, size_of
 from ktask._core import ffi, lib
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
 from ktask._progress import Report as ProgressReport
@@ -24,6 +25,10 @@ from ktask._trace import Trace
 
 RAISED = -(2**31) + 1
 """Result of a chunk whose Python function raised; also of wrapped_thread in _build.py."""
+
+DIRECT_NS = 200_000
+"""A run of a Python callable that is expected to take no longer is one call in the calling thread: helpers would not
+come in time, and C has nothing else to add."""
 
 MAX_SIZE = lib.KTASK_MAX_SIZE
 NO_CALL = ffi.NULL
@@ -129,21 +134,7 @@ class _Call:
         if self.iter is not None and not end:
             return RAISED  # the iterator did
         result = self.func(self.value(start), self.value(end), self.arg)
-        return 0 if result is None else self.code(result)
-
-    def code(self, result: object) -> int:
-        """The C result for what a Python callable returned."""
-        try:
-            n = operator.index(result)  # type: ignore[arg-type]
-        except TypeError:
-            if self.any_result:
-                return 0
-            raise TypeError(
-                f"the thread function must return None or an int, not {type(result).__name__}: {result!r}"
-            ) from None
-        if not -(2**31) < n < 2**31:
-            raise OverflowError(f"the thread function returned {n}, which does not fit into a C int")
-        return n
+        return 0 if result is None else _code_of(result, self.any_result)
 
     def raise_failure(self, error: int) -> None:
         """Raises what the run failed with."""
@@ -151,6 +142,21 @@ class _Call:
         for e in self.undo_exceptions:
             _add_note(failure, f"the undo function raised {e!r}; what it was called for may not be undone")
         raise failure
+
+
+def _code_of(result: object, any_result: bool) -> int:
+    """The C result for what a Python callable returned."""
+    try:
+        n = operator.index(result)  # type: ignore[arg-type]
+    except TypeError:
+        if any_result:
+            return 0
+        raise TypeError(
+            f"the thread function must return None or an int, not {type(result).__name__}: {result!r}"
+        ) from None
+    if not -(2**31) < n < 2**31:
+        raise OverflowError(f"the thread function returned {n}, which does not fit into a C int")
+    return n
 
 
 def _without_arg(func: Any) -> Callable[[Any, Any, Any], object]:
@@ -270,7 +276,10 @@ def run(start: Any, size: int, ctl: Ctl) -> None:
     if not (type(size) is int and 0 <= size <= MAX_SIZE):
         size = size_of(size, "size")
     if ctl._needs_call:
-        _run_nodes([Node(start, size)], ctl)
+        if ctl._may_be_direct and type(start) is int and 0 < lib.py_recall(ctl._identity) * size < DIRECT_NS:
+            _run_directly(ctl._thread, range(start, start + size), ctl._func_arg)
+        else:
+            _run_nodes([Node(start, size)], ctl)
         return
     keep = None
     if not (type(start) is int and 0 <= start <= MAX_SIZE):
@@ -280,6 +289,18 @@ def run(start: Any, size: int, ctl: Ctl) -> None:
     del keep
     if error:
         raise _failure(error, [], _c_position)
+
+
+def _run_directly(thread: Function, indexes: range, arg: object) -> None:
+    """Does all of a short run in one chunk, here and now."""
+    start, end = indexes.start, indexes.start + len(indexes) * indexes.step
+    begin = perf_counter_ns()
+    assert thread.python is not None
+    result = thread.python(start, end, arg) if thread.takes_arg else thread.python(start, end)
+    lib.py_remember(thread.identity, len(indexes), perf_counter_ns() - begin)
+    code = 0 if result is None else _code_of(result, thread.any_result)
+    if code:
+        raise TaskError(code, start, end)
 
 
 def run_numa(nodes: Iterable[Node], ctl: Ctl) -> None:
@@ -431,8 +452,16 @@ def parallel_for(
     998001
     """
     indexes = n_or_range if isinstance(n_or_range, range) else range(size_of(n_or_range, "n_or_range"))
+    body = loop_body_of(func)
+    if (
+        body.python
+        and (min_chunk, undo, max_threads, align, progress, trace) == (1, None, None, None, None, None)
+        and 0 < lib.py_recall(body.identity) * len(indexes) < DIRECT_NS
+    ):
+        _run_directly(body, indexes, arg)
+        return
     ctl = Ctl(
-        loop_body_of(func),
+        body,
         arg,
         min_chunk,
         undo_func=undo,

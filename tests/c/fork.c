@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* fork() at any moment: the child has a library that works, the parent notices nothing. */
+#include "check.h"
+#include "ktask.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum { UNITS = 40, RESULT = UNITS * (UNITS - 1) / 2 };
+
+/* ThreadSanitizer gives up in children of processes with threads, unless told otherwise. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+	return "die_after_fork=0";
+}
+
+static int add(void *start, void *end, void *sum)
+{
+	sched_yield();
+	for (uintptr_t i = (uintptr_t)start; i < (uintptr_t)end; i++)
+		atomic_fetch_add((atomic_int *)sum, (int)i);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static void check_library(void)
+{
+	for (int i = 0; i < 20; i++) {
+		atomic_int sum = 0;
+		DEFINE_KTASK_CTL(ctl, add, &sum, 1);
+
+		CHECK(ktask_run(AT(0), UNITS, &ctl) == KTASK_RETURN_SUCCESS);
+		CHECK(sum == RESULT);
+	}
+}
+
+/* Between runs; and children have children. */
+static void generations(int left)
+{
+	pid_t child;
+
+	check_library();
+	child = left ? fork() : 1;
+	if (child == 0) {
+		generations(left - 1);
+		exit(0);
+	}
+	if (left)
+		check_child(child);
+	check_library();
+}
+
+static void between_runs(void)
+{
+	for (int i = 0; i < rounds(20, 2); i++)
+		generations(4);
+}
+
+/* While other threads run tasks. */
+static atomic_bool stop;
+
+static void *keep_running(void *unused)
+{
+	while (!stop)
+		check_library();
+	return unused;
+}
+
+static void beside_a_run(void)
+{
+	pthread_t thread[2];
+
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_create(&thread[i], NULL, keep_running, NULL) == 0);
+	for (int i = 0; i < rounds(150, 5); i++) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			check_library();
+			exit(0);
+		}
+		check_child(child);
+	}
+	stop = true;
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_join(thread[i], NULL) == 0);
+}
+
+/* Inside a thread function, by whoever comes to the unit: the caller or a helper. */
+struct task {
+	uintptr_t forks_at;
+	bool nested; /* and the child runs a task there and then */
+	atomic_int sum, forks;
+};
+
+static int add_and_fork(void *start, void *end, struct task *task)
+{
+	sched_yield();
+	for (uintptr_t i = (uintptr_t)start; i < (uintptr_t)end; i++) {
+		atomic_fetch_add(&task->sum, (int)i);
+		if (i == task->forks_at) {
+			pid_t child = fork();
+
+			/* A helper's child ends when it leaves the thread function; a caller's goes on. */
+			if (child == 0) {
+				if (task->nested)
+					check_library();
+				continue;
+			}
+			check_child(child);
+			atomic_fetch_add(&task->forks, 1);
+		}
+	}
+	return KTASK_RETURN_SUCCESS;
+}
+
+static void *step(void *position, size_t size)
+{
+	return (char *)position + size;
+}
+
+static void fork_at(uintptr_t unit, bool nested, bool in_order)
+{
+	struct task task = { .forks_at = unit, .nested = nested };
+	DEFINE_KTASK_CTL(ctl, add_and_fork, &task, 1);
+	pid_t parent = getpid();
+	int error;
+
+	if (in_order)
+		ktask_ctl_set_iter_func(&ctl, step);
+	error = ktask_run(AT(0), UNITS, &ctl);
+	if (getpid() != parent) {
+		CHECK(error == KTASK_RETURN_SUCCESS || error == -ECHILD);
+		CHECK(error == -ECHILD || task.sum == RESULT);
+		check_library();
+		exit(0);
+	}
+	CHECK(error == KTASK_RETURN_SUCCESS);
+	CHECK(task.sum == RESULT);
+	CHECK(task.forks == 1);
+}
+
+static void inside_a_run(void)
+{
+	for (int i = 0; i < rounds(300, 6); i++)
+		fork_at((uintptr_t)i % UNITS, i & 1, i & 2);
+}
+
+/* The same, where it is certain that another thread is at work at that moment. */
+struct pair {
+	pthread_t caller;
+	bool caller_forks;
+	atomic_int here;
+};
+
+static int meet_and_fork(void *start, void *end, struct pair *p)
+{
+	bool is_caller = pthread_equal(pthread_self(), p->caller);
+
+	(void)start, (void)end;
+	atomic_fetch_add(&p->here, 1);
+	while (p->here < 2)
+		sched_yield();
+	if (is_caller == p->caller_forks) {
+		pid_t child = fork();
+
+		if (child == 0)
+			return KTASK_RETURN_SUCCESS;
+		check_child(child);
+	}
+	/* Nobody leaves before the fork. */
+	atomic_fetch_add(&p->here, 1);
+	while (p->here < 4)
+		sched_yield();
+	return KTASK_RETURN_SUCCESS;
+}
+
+static void fork_in_company(bool caller_forks)
+{
+	struct pair p = { .caller = pthread_self(), .caller_forks = caller_forks };
+	DEFINE_KTASK_CTL(ctl, meet_and_fork, &p, 1);
+	pid_t parent = getpid();
+	int error = ktask_run(AT(0), 2, &ctl);
+
+	if (getpid() != parent) {
+		CHECK(caller_forks && error == -ECHILD);
+		check_library();
+		exit(0);
+	}
+	CHECK(error == KTASK_RETURN_SUCCESS);
+}
+
+static void in_company(void)
+{
+	for (int i = 0; i < rounds(100, 4); i++)
+		fork_in_company(i % 2);
+}
+
+static void all(void)
+{
+	between_runs();
+	beside_a_run();
+	inside_a_run();
+}
+
+int main(void)
+{
+	with_each_setting(all);
+	use_helpers(7);
+	in_child(in_company);
+	return 0;
+}
