@@ -5,10 +5,9 @@
  * Each node has one cursor. With the default iterator, a thread claims a chunk by one atomic addition to cursor->next:
  * the value before is the chunk's first unit. Additions to one object are totally ordered, so no unit is claimed
  * twice; each adds a multiple of the quantum and starts where the one before ended, so none is left out. Near the end
- * additions may go beyond cursor->size; the part of the chunk beyond it does not exist. A thread looks before it adds,
- * so each thread adds at most one chunk too many, and as there are never more threads than chunks, and a chunk is at
- * most the larger of the quantum and half of what remained, next stays below three times the size: KTASK_MAX_SIZE
- * keeps that from wrapping around.
+ * additions may go beyond cursor->size; the part of the chunk beyond it does not exist. A thread looks before it adds
+ * and adds no more than cursor->size, so each thread goes beyond by that much at most, once: with 2^13 + 1 threads and
+ * KTASK_MAX_SIZE of 2^48, next stays below 2^62 and does not wrap around.
  *
  * Alignment: chunks are to end where start + offset is a multiple of it. The quantum is made a multiple of the
  * alignment, and the first chunk is longer by cursor->lead units. So next counts from start + lead on, and the chunk
@@ -27,6 +26,8 @@
 #include <stddef.h>
 #include <string.h>
 
+static_assert((UINT64_C(8192) + 1) * (UINT64_C(1) << 48) < UINT64_C(1) << 62, "claims do not wrap around");
+static_assert(KTASK_MAX_SIZE <= UINT64_C(1) << 48, "see above");
 static_assert(offsetof(struct cursor, lock) % 64 == 0 && sizeof(struct cursor) % 64 == 0,
 	      "a claim writes one cache line, and nothing else is on it");
 
@@ -92,9 +93,9 @@ size_t cut_nr_chunks(const struct cut *cut)
 }
 
 /* What next stands for: the offset of the first unit that is not claimed. */
-static size_t cursor_offset(const struct cursor *c, size_t next)
+static size_t cursor_offset(const struct cursor *c, uint64_t next)
 {
-	return next == 0 ? 0 : next < c->size - c->lead ? next + c->lead : c->size;
+	return next == 0 ? 0 : next < c->size - c->lead ? (size_t)next + c->lead : c->size;
 }
 
 size_t cursor_claimed(const struct cursor *cursor)
@@ -119,7 +120,7 @@ size_t cut_remaining(const struct cut *cut)
 static bool claim_in_order(const struct cut *cut, struct cursor *c, size_t size, struct chunk *chunk)
 {
 	pthread_mutex_lock(&c->lock);
-	chunk->from = atomic_load_explicit(&c->next, memory_order_relaxed);
+	chunk->from = (size_t)atomic_load_explicit(&c->next, memory_order_relaxed);
 	if (size > c->size - chunk->from)
 		size = c->size - chunk->from;
 	if (size) {
@@ -135,7 +136,7 @@ static bool claim_in_order(const struct cut *cut, struct cursor *c, size_t size,
 
 bool cut_claim(const struct cut *cut, struct cursor *cursor, size_t size, struct chunk *chunk)
 {
-	size_t next = atomic_load_explicit(&cursor->next, memory_order_relaxed);
+	uint64_t next = atomic_load_explicit(&cursor->next, memory_order_relaxed);
 
 	chunk->cursor = cursor;
 	if (next != 0 && next >= cursor->size - cursor->lead)
@@ -143,6 +144,8 @@ bool cut_claim(const struct cut *cut, struct cursor *cursor, size_t size, struct
 	if (cut->iter_func)
 		return claim_in_order(cut, cursor, size, chunk);
 
+	if (size > cursor->size)
+		size = cursor->size;
 	next = atomic_fetch_add_explicit(&cursor->next, size, memory_order_relaxed);
 	if (next != 0 && next >= cursor->size - cursor->lead)
 		return false;

@@ -12,7 +12,7 @@
 /* Where the next chunk of one node begins. */
 struct cursor {
 	/* Written at every claim, by all threads: alone on its cache line. */
-	_Alignas(64) _Atomic size_t next;
+	_Alignas(64) _Atomic uint64_t next;
 
 	/* Written while the lock is held, with iterators other than ktask_iter_range only. */
 	_Alignas(64) pthread_mutex_t lock;

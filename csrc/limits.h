@@ -2,9 +2,9 @@
 /*
  * limits.h: who may start a helper (the kernel document's "Resource Limits").
  *
- * Callers are never limited, and nothing here ever waits. A helper counts against the node whose CPUs it runs on and
- * against the whole system. A limit is never exceeded, not even for a moment: a helper runs only if both counters,
- * when it added itself, were below their limits. Two that add themselves at once may both be refused the last place;
+ * Callers are never limited, and nothing here ever waits. A helper at work counts against the node whose CPUs it runs
+ * on and against the whole system. A limit is never exceeded: a helper works only if both counters, when it added
+ * itself, were below their limits. Two that add themselves at once may both be refused the last place;
  * that costs speed, nothing else.
  */
 #ifndef KTASK_LIMITS_H

@@ -54,6 +54,7 @@
 #include "futex.h"
 #include "limits.h"
 #include "priority.h"
+#include "thread_local.h"
 
 #include <assert.h>
 #include <sched.h>
@@ -65,6 +66,9 @@
 
 /* helper->word: bits 0 and 1 the state, bit 2 CALLED, bits 3 to 31 the number of calls. */
 enum { PARKED = 0, LINGERING = 1, RUNNING = 2, STATE = 3, CALLED = 4, ONE_CALL = 8 };
+
+/* The team that this thread, a helper, works for. */
+static THREAD_LOCAL struct team *serving;
 
 #define TEAM_CALLER_SLEEPS (UINT32_C(1) << 31)
 
@@ -107,6 +111,7 @@ static struct {
 	_Atomic uint32_t wake_ns;
 	_Atomic uint32_t answer_ns;
 	_Atomic int nr_lingering;
+	_Atomic uint32_t coming; /* threads that were made but have not come up; a futex */
 
 	/* Written once, before state becomes STARTED or NO_POOL. */
 	const char *why_off;
@@ -120,11 +125,6 @@ static struct {
 	_Atomic uint64_t *idle; /* nr_words */
 	struct topology topology;
 } pool = { .starting = PTHREAD_MUTEX_INITIALIZER, .wake_ns = FIRST_WAKE_NS, .answer_ns = FIRST_ANSWER_NS };
-
-bool pool_is_off(void)
-{
-	return atomic_load_explicit(&pool.state, memory_order_relaxed) == NO_POOL;
-}
 
 const char *pool_why_off(void)
 {
@@ -274,7 +274,7 @@ static void become_idle(struct helper *h)
 	set_idle(h);
 }
 
-static bool start_thread(int id);
+static void start_thread(int id);
 
 static void *helper_main(void *arg)
 {
@@ -290,6 +290,8 @@ static void *helper_main(void *arg)
 	/* Helpers start each other as a binary tree, so that whoever starts the pool pays for one thread only. */
 	start_thread(2 * h->id + 1);
 	start_thread(2 * h->id + 2);
+	if (atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed) == 1)
+		futex_wake(&pool.coming);
 	for (;;) {
 		struct team *team;
 		uint64_t answer;
@@ -300,8 +302,10 @@ static void *helper_main(void *arg)
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
 		if (answer > PREEMPTED_NS / 2)
 			smooth(&pool.answer_ns, answer);
+		serving = team;
 		team->work(team, h->id, h->node);
-		/* The thread function forked, and this is the child: its last thread ends, as with any pthread. */
+		serving = NULL;
+		/* The thread function forked, and this is the child: a pthread's return would end it with exit(0), too. */
 		if (pool_forks() != forks)
 			exit(0);
 		leave(h, team);
@@ -321,27 +325,52 @@ static struct cpus node_mask(int node)
 	return cpus_empty(&mask) ? pool.topology.allowed : mask;
 }
 
-/* Makes the thread of helper id, if there is one. It counts as idle at once: a call waits for it to come up. */
-static bool start_thread(int id)
+static bool create(struct helper *h, bool placed)
 {
-	struct helper *h;
 	pthread_attr_t attr;
 	bool ok;
 
-	if (id >= pool.nr_helpers)
-		return false;
-	h = &pool.helpers[id];
 	if (pthread_attr_init(&attr) != 0)
 		return false;
-	h->mask = node_mask(h->node);
-	h->placed_off = -1;
-	pthread_attr_setaffinity_np(&attr, sizeof(h->mask), (cpu_set_t *)&h->mask);
+	if (placed)
+		pthread_attr_setaffinity_np(&attr, sizeof(h->mask), (cpu_set_t *)&h->mask);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	ok = pthread_create(&h->thread, &attr, helper_main, h) == 0;
 	pthread_attr_destroy(&attr);
-	if (ok)
-		set_idle(h);
 	return ok;
+}
+
+/*
+ * Makes the thread of helper id, if there is one. It counts as idle at once: a call waits for it to come up. If it
+ * cannot be made, those that it would have made may still be.
+ */
+static void start_thread(int id)
+{
+	struct helper *h;
+
+	if (id >= pool.nr_helpers)
+		return;
+	h = &pool.helpers[id];
+	h->mask = node_mask(h->node);
+	h->placed_off = -1;
+	atomic_fetch_add_explicit(&pool.coming, 1, memory_order_relaxed);
+	/* A mask is refused when its CPUs have gone in the meantime; calls will place the helper. */
+	if (create(h, true) || create(h, false)) {
+		set_idle(h);
+		return;
+	}
+	if (atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed) == 1)
+		futex_wake(&pool.coming);
+	start_thread(2 * id + 1);
+	start_thread(2 * id + 2);
+}
+
+void pool_settle(void)
+{
+	uint32_t coming;
+
+	while ((coming = atomic_load_explicit(&pool.coming, memory_order_relaxed)) != 0)
+		futex_wait(&pool.coming, coming, FUTEX_FOREVER);
 }
 
 /* Signals are for the program's own threads; only those that a thread brings on itself stay open. */
@@ -421,7 +450,7 @@ static bool make_tables(void)
 	return true;
 }
 
-/* What pool_nr_helpers says as long as the pool does not stand. */
+/* What pool_most_helpers says as long as the pool does not stand. */
 static int expected_helpers(void)
 {
 	static _Atomic int expected = -1; /* found out once: it takes a system call */
@@ -441,9 +470,14 @@ static int expected_helpers(void)
 
 int pool_nr_helpers(void)
 {
+	return atomic_load_explicit(&pool.state, memory_order_acquire) == STARTED ? pool.nr_helpers : 0;
+}
+
+int pool_most_helpers(void)
+{
 	switch (atomic_load_explicit(&pool.state, memory_order_acquire)) {
 	case STARTED:
-		return pool.nr_helpers;
+		return limits_max();
 	case NO_POOL:
 		return 0;
 	default:
@@ -466,6 +500,7 @@ static void after_fork_in_child(void)
 	pool.starting = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	atomic_fetch_add_explicit(&pool.forks, 1, memory_order_relaxed);
 	atomic_store_explicit(&pool.nr_lingering, 0, memory_order_relaxed);
+	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);
 	if (atomic_load_explicit(&pool.state, memory_order_relaxed) != STARTED)
 		return;
 	for (int id = 0; id < pool.nr_helpers; id++) {
@@ -479,6 +514,13 @@ static void after_fork_in_child(void)
 	atomic_store_explicit(&pool.state, NOT_STARTED, memory_order_relaxed);
 }
 
+static bool handles_forks;
+
+static void handle_forks(void)
+{
+	handles_forks = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
+}
+
 /* With pool.starting held. Returns why there is no pool, or NULL: it stands. */
 static const char *start(void)
 {
@@ -486,7 +528,7 @@ static const char *start(void)
 	sigset_t before;
 
 	if (!pool.has_tables) {
-		if (!make_tables() || pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0)
+		if (!handles_forks || !make_tables())
 			return "there was no memory for the pool";
 		pool.has_tables = true;
 	}
@@ -504,9 +546,12 @@ static const char *start(void)
 
 bool pool_start(void)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	enum pool_state state = atomic_load_explicit(&pool.state, memory_order_acquire);
 
 	if (state == NOT_STARTED) {
+		/* Before the lock is ever taken, or a child could inherit it locked. */
+		pthread_once(&once, handle_forks);
 		pthread_mutex_lock(&pool.starting);
 		state = atomic_load_explicit(&pool.state, memory_order_relaxed);
 		if (state == NOT_STARTED) {
@@ -539,7 +584,8 @@ static bool enroll(struct team *team)
 {
 	if (!pool_start())
 		return false;
-	team->caller = pthread_self();
+	/* A helper's own mask is one node's; in a run of its own it goes by the caller whose work that is part of. */
+	team->caller = serving ? serving->caller : pthread_self();
 	team->home = topology_here(&pool.topology, &team->caller_cpu);
 	for (int i = 0; i < pool.nr_words; i++)
 		atomic_init(&team->called[i], 0);
@@ -576,11 +622,10 @@ static bool place(struct helper *h, const struct team *team)
 	}
 	if (cpus_empty(&mask))
 		return false;
-	if (memcmp(&mask, &h->mask, sizeof(mask)) != 0) {
-		/* Refused where the CPUs have just gone offline or out of the cpuset: then where it was is as good. */
-		pthread_setaffinity_np(h->thread, sizeof(mask), (const cpu_set_t *)&mask);
+	/* Refused where the CPUs have just gone offline or out of the cpuset: then where it was is as good. */
+	if (memcmp(&mask, &h->mask, sizeof(mask)) != 0 &&
+	    pthread_setaffinity_np(h->thread, sizeof(mask), (const cpu_set_t *)&mask) == 0)
 		h->mask = mask;
-	}
 	h->placed_by = team->caller;
 	h->placed_off = team->caller_cpu;
 	return true;
@@ -589,14 +634,16 @@ static bool place(struct helper *h, const struct team *team)
 /* On the caller's own node one CPU is the caller's. */
 static bool home_is_full(const struct team *team)
 {
+	struct cpus cpus = pool.topology.nodes[team->home].cpus;
 	int n = 0;
 
 	if (pool.topology.nr_nodes == 1 || pool.oversubscribed)
 		return false;
+	cpus_and(&cpus, &pool.topology.allowed);
 	for (int id = pool.first[team->home]; id < pool.first[team->home + 1]; id++)
 		n += atomic_load_explicit(&team->called[id / HELPER_BITS], memory_order_relaxed) >> (id % HELPER_BITS) &
 		     1;
-	return n + 1 >= pool.first[team->home + 1] - pool.first[team->home];
+	return n + 1 >= cpus_count(&cpus);
 }
 
 /* Steps 2 and 3. */
@@ -703,6 +750,9 @@ static void dismiss(struct team *team)
 								     memory_order_acq_rel, memory_order_relaxed))
 				continue;
 			atomic_fetch_and_explicit(&team->called[i], ~(bits & -bits), memory_order_relaxed);
+			/* Willed when it was in this team before, in the moment it left. */
+			if (atomic_exchange(&h->willed, false))
+				priority_restore(h->tid);
 			limits_give_back(h->node);
 			give_place_back(team);
 			team->nr_cancelled++;
@@ -724,13 +774,13 @@ static void will_one(struct team *team)
 
 			if ((atomic_load_explicit(&h->word, memory_order_acquire) & STATE) != RUNNING)
 				continue;
+			/* First the priority, then the mark: who takes the mark takes back a priority that has come. */
+			priority_will(h->tid, priority_of_caller());
 			if (!atomic_exchange(&h->willed, true))
 				team->nr_willed++;
-			priority_will(h->tid, priority_of_caller());
 			if (atomic_load(&team->called[i]) & (bits & -bits))
 				return;
-			/* It left in between, perhaps before the priority came: see leave. */
-			atomic_store(&h->willed, false);
+			/* It left before the mark came. That may be another team's by now, so it stays. */
 			priority_restore(h->tid);
 		}
 	}
@@ -755,9 +805,11 @@ bool team_gather(struct team *team, uint64_t timeout_ns)
 		if (now - begin >= timeout_ns)
 			return false;
 		dismiss(team);
+		here = atomic_load_explicit(&team->here, memory_order_relaxed);
 		will_one(team);
-		here = atomic_fetch_or_explicit(&team->here, TEAM_CALLER_SLEEPS, memory_order_relaxed);
-		if (here != 0)
+		/* Whoever left after the load, the willed one for one, has changed the word: then there is news. */
+		if (here != 0 && atomic_compare_exchange_strong_explicit(&team->here, &here, here | TEAM_CALLER_SLEEPS,
+									 memory_order_relaxed, memory_order_relaxed))
 			futex_wait(&team->here, here | TEAM_CALLER_SLEEPS, timeout_ns - (now - begin));
 		atomic_fetch_and_explicit(&team->here, ~TEAM_CALLER_SLEEPS, memory_order_relaxed);
 	}

@@ -36,14 +36,18 @@ struct team {
 /* Makes the pool's tables and starts its threads, once. False: no pool can be had, runs are serial. */
 bool pool_start(void);
 
-/* Is there, for good, no helper to be had (KTASK=off, one CPU)? False as long as nobody has tried. */
-bool pool_is_off(void);
+/* Waits until all of the pool's threads have come up, so that none is made in the middle of a run. */
+void pool_settle(void);
 
-/* Why that is so, in words; or NULL. */
+/* Why there is, for good, no helper to be had (KTASK=off, one CPU); NULL where there is none, or nobody has tried. */
 const char *pool_why_off(void);
 
-/* How many helpers there are or, as long as the pool does not stand, may come to be for the calling thread. */
+/* How many threads the pool has. */
 int pool_nr_helpers(void);
+
+/* How many of them may work at a time; as long as the pool does not stand, how many that will be. */
+int pool_most_helpers(void);
+
 const struct topology *pool_topology(void);
 
 /* Grows by one in each forked child: the threads of a team with an older number do not exist here. */

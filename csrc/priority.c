@@ -21,10 +21,10 @@ static atomic_bool privileged;
 
 static void *lower_and_raise(void *unused)
 {
-	int before = priority_of_caller();
+	int before = priority_of_caller(), other = before == MAX_NICE ? MAX_NICE - 1 : MAX_NICE;
 
 	(void)unused;
-	if (setpriority(PRIO_PROCESS, (id_t)gettid(), MAX_NICE) == 0 &&
+	if (setpriority(PRIO_PROCESS, (id_t)gettid(), other) == 0 &&
 	    setpriority(PRIO_PROCESS, (id_t)gettid(), before) == 0)
 		atomic_store_explicit(&privileged, true, memory_order_relaxed);
 	return NULL;
@@ -46,10 +46,13 @@ bool priority_privileged(void)
 
 void priority_step_back(void)
 {
+	int policy = sched_getscheduler(0);
+
+	/* Whoever made this thread may be a real-time one, whose policy it has inherited. */
+	if (!priority_privileged() || policy == SCHED_FIFO || policy == SCHED_RR)
+		sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ .sched_priority = 0 });
 	if (priority_privileged())
 		setpriority(PRIO_PROCESS, (id_t)gettid(), MAX_NICE);
-	else
-		sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ .sched_priority = 0 });
 }
 
 int priority_of_caller(void)

@@ -25,7 +25,7 @@
 #include "chunk.h"
 #include "clock.h"
 #include "pool.h"
-#include "priority.h"
+#include "thread_local.h"
 #include "trace.h"
 #include "undo.h"
 
@@ -103,17 +103,11 @@ struct worker {
 	struct pace pace;
 	size_t chunks;
 	uint64_t joined;
-	uint64_t waited; /* ktask_waited() */
-	uint64_t now;	 /* the end of its last chunk */
-	uint64_t called; /* when it last called a helper */
+	uint64_t waited;    /* ktask_waited() */
+	uint64_t now;	    /* the end of its last chunk */
+	uint64_t called_at; /* when it last called a helper */
 	uint64_t polled;
 };
-
-#ifdef __GLIBC__
-#define THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec"))) /* no allocation at its first use */
-#else
-#define THREAD_LOCAL _Thread_local
-#endif
 
 /* What this thread works on, in the innermost run. */
 static THREAD_LOCAL struct worker *current;
@@ -197,9 +191,9 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 	} else if (run->nr_chunks > FEW_CHUNKS) {
 		return;
 	}
-	w->called = w->now;
 	atomic_store_explicit(&run->ns_per_unit, (float)ns_per_unit, memory_order_relaxed);
 	team_call(&run->team, node_for_helper(run));
+	w->called_at = w->now = clock_ns(); /* what that took is not the next chunk's */
 }
 
 /* Before the caller's first chunk: only what earlier runs have told is known. */
@@ -229,7 +223,7 @@ static void call_at_once(struct worker *caller)
 
 static void heartbeat(struct worker *w)
 {
-	if (team_size(&w->run->team) + 1 < max_threads(w->run) && w->now - w->called >= pool_wake_ns())
+	if (team_size(&w->run->team) + 1 < max_threads(w->run) && w->now - w->called_at >= pool_wake_ns())
 		call_if_worth(w, w->pace.ns_per_unit, price(w->run));
 }
 
@@ -277,7 +271,8 @@ static size_t next_size(const struct worker *w)
 			return remaining;
 		target = floor + (double)(w->now - run->begin); /* at most twice as late as it could be */
 	}
-	threads = (threads + run->cut.nr_cursors - 1) / run->cut.nr_cursors;
+	if (run->cut.nr_cursors > 1) /* this node's share of them */
+		threads = (size_t)((double)threads * (double)remaining / (double)cut_remaining(&run->cut)) + 1;
 	return pace_next(&w->pace, run->cut.quantum, remaining, threads, floor,
 			 target < TARGET_NS ? target : TARGET_NS);
 }
@@ -287,7 +282,7 @@ static void poll(struct worker *caller)
 	struct run *run = caller->run;
 	int stop;
 
-	if (!run->ctl.kc_poll_func || caller->now - caller->polled < POLL_NS)
+	if (!run->ctl.kc_poll_func || failed(run) || caller->now - caller->polled < POLL_NS)
 		return;
 	stop = run->ctl.kc_poll_func(run->cut.total - cut_remaining(&run->cut), run->cut.total, run->ctl.kc_poll_arg);
 	if (stop)
@@ -376,7 +371,7 @@ static void help(struct team *team, int helper, int node)
 	struct run *run = (struct run *)team;
 	struct worker w = { .run = run, .thread = helper + 1, .node = node, .now = clock_ns() };
 
-	w.joined = w.called = w.now;
+	w.joined = w.called_at = w.now;
 	w.pace.ns_per_unit = (double)atomic_load_explicit(&run->ns_per_unit, memory_order_relaxed);
 	call_if_worth(&w, w.pace.ns_per_unit, price(run));
 	work(&w);
@@ -422,7 +417,7 @@ static int check_nodes(const struct ktask_node *nodes, size_t nr_nodes)
 
 static unsigned count_threads(const struct run *run)
 {
-	size_t max = (size_t)pool_nr_helpers() + 1;
+	size_t max = (size_t)pool_most_helpers() + 1;
 
 	if (run->ctl.kc_max_threads && max > run->ctl.kc_max_threads)
 		max = run->ctl.kc_max_threads;
@@ -460,7 +455,7 @@ static void remember(struct worker *caller)
 	}
 	if (alone && run->nr_holes > 1)
 		short_runs.spent += caller->now - run->begin;
-	short_runs.end = caller->now;
+	short_runs.end = alone ? caller->now : clock_ns();
 }
 
 static void report(const struct run *run, size_t undone)
@@ -483,15 +478,23 @@ static void report(const struct run *run, size_t undone)
 	memcpy(run->ctl.kc_report, &r, r.kr_struct_size < sizeof(r) ? r.kr_struct_size : sizeof(r));
 }
 
+/* -1 where it makes no difference. */
+static int node_of_caller(const struct run *run)
+{
+	int cpu;
+
+	return run->cut.nr_cursors > 1 && pool_topology()->nr_nodes > 1 ? topology_here(pool_topology(), &cpu) : -1;
+}
+
 /* The run proper: all that could be refused has been. */
 static int run_cut(struct run *run)
 {
 	struct chunk holes[run->nr_holes];
-	struct worker caller = { .run = run, .thread = 0, .node = -1, .now = run->begin };
+	struct worker caller = { .run = run, .thread = 0, .node = node_of_caller(run), .now = run->begin };
 	size_t undone = 0;
 	int error;
 
-	caller.joined = caller.called = caller.polled = caller.now;
+	caller.joined = caller.called_at = caller.polled = caller.now;
 	run->known = cost_recall(identity(run));
 	/* The microseconds of the clock are as good as dice. */
 	run->reluctant = run->known.helpers_wait && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
@@ -512,8 +515,11 @@ static int run_cut(struct run *run)
 	call_at_once(&caller);
 	work(&caller);
 	wait_for_helpers(&caller);
-	if (orphaned(run))
-		return -ECHILD; /* no telling what the helpers had finished when they were left behind */
+	if (orphaned(run)) { /* no telling what the helpers had finished when they were left behind */
+		atomic_store_explicit(&run->error, -ECHILD, memory_order_relaxed);
+		run->chunk_failed = false;
+		run->ctl.kc_undo_func = NULL;
+	}
 
 	error = atomic_load_explicit(&run->error, memory_order_relaxed);
 	if (error == 0)
@@ -567,6 +573,7 @@ void *ktask_iter_range(void *position, size_t size)
 
 int ktask_init(void)
 {
-	pool_start();
+	if (pool_start())
+		pool_settle();
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { LOCAL_DISTANCE = 10, REMOTE_DISTANCE = 20 };
 
@@ -70,8 +71,8 @@ bool topology_parse_list(const char *text, struct cpus *set, int max)
 		unsigned long first, last;
 		char *end;
 
-		if (isspace((unsigned char)*p) || *p == '\0') /* also the empty list */
-			return p[strspn(p, " \t\n")] == '\0';
+		if (p == text && p[strspn(p, " \t\n")] == '\0')
+			return true; /* the empty list */
 		if (!isdigit((unsigned char)*p))
 			return false;
 		first = last = strtoul(p, &end, 10);
@@ -197,6 +198,18 @@ static void add_cpus(struct topology *t, int node, const struct cpus *cpus)
 			t->of_cpu[cpu] = (int16_t)node;
 }
 
+/* Should the thread that is first be bound more narrowly than the program, others still have their CPUs. */
+static void add_main_thread(struct cpus *allowed)
+{
+	struct cpus main_thread = { { 0 } };
+
+	if (sched_getaffinity(getpid(), sizeof(main_thread), (cpu_set_t *)&main_thread) != 0)
+		return;
+	for (int cpu = 0; cpu < MAX_CPUS; cpu++)
+		if (cpus_has(&main_thread, cpu))
+			cpus_add(allowed, cpu);
+}
+
 static bool one_node(struct topology *t)
 {
 	if (!make_nodes(t, 1))
@@ -219,6 +232,7 @@ bool topology_read(struct topology *t)
 	memset(t->of_cpu, -1, sizeof(t->of_cpu));
 	memset(t->of_nid, -1, sizeof(t->of_nid));
 	topology_allowed(pthread_self(), &t->allowed);
+	add_main_thread(&t->allowed);
 	t->nr_cpus = cpus_count(&t->allowed);
 	if (!text)
 		return false;

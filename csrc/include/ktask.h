@@ -46,8 +46,10 @@ extern "C" {
 #define NUMA_NO_NODE (-1)
 #endif
 
-/* The largest task, in units, and the largest number of nodes of one task. */
-#define KTASK_MAX_SIZE	(SIZE_MAX / 4)
+/* The largest task, in units: more than the bytes that a process can address. */
+#define KTASK_MAX_SIZE (SIZE_MAX > UINT32_MAX ? (size_t)1 << 24 << 24 : SIZE_MAX / 2)
+
+/* The largest number of nodes of one task; each takes 192 bytes of the caller's stack. */
 #define KTASK_MAX_NODES 1024
 
 /*
@@ -290,11 +292,13 @@ static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, stru
 {
 	size_t total = 0, done = 0, chunks = 0, undone = 0, i;
 	struct ktask_node *tried = NULL;
+	ktask_iter_func iter_func;
 	void *end = NULL;
 	int error = 0;
 
 	if (!ctl || !ctl->kc_thread_func || !ctl->kc_min_chunk_size || (nr_nodes && !nodes))
 		return -22; /* -EINVAL */
+	iter_func = ctl->kc_iter_func ? ctl->kc_iter_func : ktask_iter_range;
 	for (i = 0; i < nr_nodes; i++) {
 		if (nodes[i].kn_task_size > KTASK_MAX_SIZE - total)
 			return -75; /* -EOVERFLOW */
@@ -309,7 +313,7 @@ static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, stru
 			error = ctl->kc_poll_func(done, total, ctl->kc_poll_arg);
 		if (!error && n->kn_task_size) {
 			tried = n;
-			end = ctl->kc_iter_func(n->kn_start, n->kn_task_size);
+			end = iter_func(n->kn_start, n->kn_task_size);
 			error = ctl->kc_thread_func(n->kn_start, end, ctl->kc_func_arg);
 			chunks++;
 		}
@@ -323,7 +327,7 @@ static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, stru
 
 		if (!n->kn_task_size)
 			continue;
-		ctl->kc_undo_func(n->kn_start, ctl->kc_iter_func(n->kn_start, n->kn_task_size), ctl->kc_func_arg);
+		ctl->kc_undo_func(n->kn_start, iter_func(n->kn_start, n->kn_task_size), ctl->kc_func_arg);
 		undone++;
 	}
 	if (ctl->kc_report) {
