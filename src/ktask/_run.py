@@ -185,12 +185,10 @@ def _failure(error: int, exceptions: list[BaseException], value: Callable[[Any],
                 _add_note(first, f"another chunk raised {other!r}")
         return first
     r = lib.py_last_report()
-    if r.kr_error == 0:  # it has no result
-        if error == -errno.ECHILD:
-            return ForkedError(error)
+    if r.kr_error == 0:  # it never began
         return ValueError(f"ktask refused the run: {os.strerror(-error)}")
-    if not r.kr_error_end:  # no chunk of its own
-        return TaskError(error)
+    if not r.kr_error_end:  # no chunk failed
+        return ForkedError(error) if error == -errno.ECHILD else TaskError(error)
     return TaskError(error, value(r.kr_error_start), value(r.kr_error_end))
 
 

@@ -10,6 +10,9 @@ from typing import Any
 from ktask._convert import size_of
 from ktask._core import ffi
 
+TIME_UNITS = (("seconds", 1), ("milliseconds", 1e3), ("microseconds", 1e6))
+"""Of the time axis, and how many there are in a second."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -78,30 +81,61 @@ class Trace:
     def plot(self, path: str | os.PathLike[str] | None = None, *, title: str = "ktask: who did what when") -> Any:
         """Draws a row for each thread and a bar for each chunk; saves it to ``path``, if given.
 
+        A bar's colour goes with the chunk's position in the range; a chunk that failed is red, idle time grey.
+
         Returns the matplotlib figure. Needs matplotlib: ``pip install 'ktask[plot]'``.
         """
         try:
+            from matplotlib import colormaps
+            from matplotlib.colors import Normalize
             from matplotlib.figure import Figure
         except ImportError:
             raise ImportError("Trace.plot needs matplotlib: pip install 'ktask[plot]'") from None
         events = self.events
         threads = sorted({e.thread for e in events})
-        figure = Figure(figsize=(11, 1.6 + 0.55 * len(threads)), layout="constrained")
+        span = max((e.end for e in events), default=0.0)
+        unit, scale = next(u for u in TIME_UNITS if span * u[1] >= 10 or u is TIME_UNITS[-1])
+        figure = Figure(figsize=(11, 1.5 + min(0.6 * max(len(threads), 1), 20)), layout="constrained")
         axes = figure.subplots()
+        axes.set_xlim(0, scale * span or 1)
+
+        # The colour says which part of the range: who does what far from the others stands out.
+        starts = [e.start for e in events]
+        place_of = Normalize(min(starts, default=0), max(starts, default=1))
         for row, thread in enumerate(threads):
             mine = [e for e in events if e.thread == thread]
-            # Neighbours in two shades, so that chunks can be told apart.
-            shades = ["#1f6f8b" if i % 2 else "#58b4d1" for i in range(len(mine))] if thread else []
-            shades = shades or ["#c2571a" if i % 2 else "#f0a35e" for i in range(len(mine))]
+            axes.broken_barh([(0, scale * span)], (row - 0.4, 0.8), facecolors="#eeeeee")  # idle, where it shows
             axes.broken_barh(
-                [(1e3 * e.begin, 1e3 * (e.end - e.begin)) for e in mine], (row - 0.4, 0.8), facecolors=shades
+                [(scale * e.begin, scale * (e.end - e.begin)) for e in mine],
+                (row - 0.4, 0.8),
+                facecolors=["#d62728" if e.result else colormaps["viridis"](place_of(e.start)) for e in mine],
+            )
+            # Lines between chunks, but for those too narrow to have one.
+            borders = [scale * e.begin for e in mine if e.end - e.begin > span / 250]
+            axes.vlines(borders, row - 0.4, row + 0.4, colors="white", linewidth=0.6)
+            busy = sum(e.end - e.begin for e in mine) / span if span else 0
+            axes.annotate(
+                f"{len(mine)} chunk{'s' if len(mine) > 1 else ''}, in them {busy:.0%} of the time",
+                (1, row),
+                xycoords=("axes fraction", "data"),
+                xytext=(8, 0),
+                textcoords="offset points",
+                va="center",
             )
         axes.set_yticks(range(len(threads)), [f"helper {t - 1}" if t else "caller" for t in threads])
-        axes.invert_yaxis()
-        axes.set_xlabel("milliseconds")
-        axes.set_title(f"{title} ({len(events)} chunks)")
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(max(len(threads), 1) - 0.5, -0.5)
+        axes.set_xlabel(f"{unit} (colours: from the first chunk of the range, dark, to the last, bright)")
+        axes.set_title(title + self._remark(events), loc="left")
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
         if path is not None:
             figure.savefig(path, dpi=130)
         return figure
+
+    def _remark(self, events: list[Event]) -> str:
+        """What the bars alone do not tell."""
+        failed = sum(e.result != 0 for e in events)
+        return (f"; {failed} failed (red)" if failed else "") + (
+            f"; {self.dropped} more chunks had no room in the trace" if self.dropped else ""
+        )

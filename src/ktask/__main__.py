@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``python -m ktask``: see ktask at work, and what it makes of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import ktask
+from ktask._info import sentence
+
+DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+EXAMPLES = """\
+examples:
+  python -m ktask demo                  six jobs, serially and with ktask, side by side
+  python -m ktask demo --quick          the same with little to do, in a few seconds
+  python -m ktask demo --output /tmp    where mandelbrot.png and timeline.png go
+  python -m ktask info                  what ktask sees of this machine
+  python -m ktask info --json           the same for scripts
+
+exit codes: 0 all went well, 1 results differ, 2 bad usage or missing packages, 130 interrupted
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Does what the command line says; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ktask",
+        description="Runs long loops on all the CPUs that are really free.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ktask {ktask.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="do some jobs serially and with ktask, and compare")
+    demo.add_argument("--quick", action="store_true", help="small sizes, to see that everything works")
+    demo.add_argument("--output", metavar="DIR", type=Path, default=Path(), help="for the pictures (default: here)")
+    demo.set_defaults(command=run_demo)
+
+    info = commands.add_parser("info", help="tell what ktask sees of this machine")
+    info.add_argument("--json", action="store_true", help="as a JSON object")
+    info.set_defaults(command=run_info)
+
+    options = parser.parse_args(arguments)
+    if "command" not in options:
+        parser.print_help()
+        return DONE
+    try:
+        return int(options.command(options))
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """The ``demo`` command."""
+    try:
+        from ktask._demo import demo
+    except ImportError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("numpy", "matplotlib", "rich"):
+            raise
+        print(f"The demo needs {missing}: pip install 'ktask[demo]'", file=sys.stderr)
+        return BAD_USAGE
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"The pictures cannot be written: {error}", file=sys.stderr)
+        return BAD_USAGE
+    return demo(options.output, quick=options.quick)
+
+
+def run_info(options: argparse.Namespace) -> int:
+    """The ``info`` command."""
+    described = ktask.info()
+    if options.json:
+        print(json.dumps(described, indent=2))
+    else:
+        print(f"ktask {described['version']}. {sentence(described)}\n")
+        for name, value in facts(described):
+            print(f"{name:12} {value}")
+    return DONE
+
+
+def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is known, as names and values for people; a build without threads knows little of the machine."""
+    lines = []
+    if "nodes" in described:
+        online, allowed = described["cpus"], described["allowed_cpus"]
+        lines += [("CPUs", f"{spans(online)}; this process may use {spans(allowed) if allowed != online else 'all'}")]
+        lines += [(f"NUMA node {n['id']}", f"CPUs {spans(n['cpus'])}") for n in described["nodes"]]
+        lines += [
+            (
+                "Helpers",
+                f"{described['helpers']} in the pool, {described['running_helpers']} at work, "
+                f"{described['max_helpers']} at most",
+            ),
+            (
+                "Waking one",
+                f"costs {described['wake_ns'] / 1e3:.1f} us; it comes after {described['answer_ns'] / 1e3:.1f} us",
+            ),
+        ]
+    environment = " ".join(f"{name}={value}" for name, value in described["environment"].items())
+    return [
+        *lines,
+        ("Cores", str(described["physical_cores"] or "unknown")),
+        ("Memory", f"{described['memory_bytes'] / (1 << 30):.1f} GiB"),
+        ("Load", f"{described['load']:.1f} in the last minute"),
+        ("Nice", str(described["nice"])),
+        ("Environment", environment or "no KTASK variables"),
+    ]
+
+
+def spans(numbers: list[int]) -> str:
+    """Sorted numbers in the way of Linux: 0-3,8."""
+    parts: list[list[int]] = []
+    for n in numbers:
+        if parts and n == parts[-1][-1] + 1:
+            parts[-1][1:] = [n]
+        else:
+            parts.append([n])
+    return ",".join("-".join(map(str, part)) for part in parts) or "none"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
