@@ -58,8 +58,13 @@ size_t ktask_describe(char *text, size_t size)
 	struct text t = { .buffer = text, .size = size };
 	bool enabled = pool_start();
 	const char *why_off = pool_why_off();
-	struct cpus online = { { 0 } };
+	struct cpus online = { { 0 } }, allowed;
 
+	topology_allowed(pthread_self(), &allowed);
+	if (enabled && cpus_count(&allowed) == 1 && !pool_is_oversubscribed()) {
+		enabled = false;
+		why_off = "this thread may use one CPU only";
+	}
 	for (int i = 0; i < pool_topology()->nr_nodes; i++)
 		for (int cpu = 0; cpu < MAX_CPUS; cpu++)
 			if (cpus_has(&pool_topology()->nodes[i].cpus, cpu))
@@ -71,7 +76,7 @@ size_t ktask_describe(char *text, size_t size)
 	put(&t, ", \"cpus\": ");
 	put_cpus(&t, &online);
 	put(&t, ", \"allowed_cpus\": ");
-	put_cpus(&t, &pool_topology()->allowed);
+	put_cpus(&t, &allowed);
 	put(&t, ", \"helpers\": %d, \"max_helpers\": %d, \"running_helpers\": %d", pool_nr_helpers(), limits_max(),
 	    limits_running());
 	put(&t, ", \"privileged\": %s", priority_privileged() ? "true" : "false");

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pool.c: helpers, and how they are called, sent home and waited for.
+ * pool.c: helpers, and how they are called, sent home and waited for. The helper's side is in this file, the caller's in
+ * team.c.
  *
  * Words
- *   helper   a thread of the pool, bound to the CPUs of one node. It serves one team at a time.
+ *   helper   a thread of the pool, bound to the CPUs of one node. It serves one team at a time. There is a place in the
+ *            tables for as many as there may be; the thread is born when it is called for the first time.
  *   team     the helpers of one run, on the caller's stack. It lives until its caller has seen team->here at 0.
  *   owner    whoever may write a helper's fields. Ownership goes from hand to hand: see below.
  *
@@ -17,7 +19,7 @@
  *
  * Calling (team_call), by the caller or a member of the team; so team->here is above 0, or the caller is awake
  *   1. add to team->here, unless team->max is reached; take the helper: clear its idle bit. Whoever clears it is its
- *      owner.
+ *      owner. If it is not born, make its thread, which starts at 4.
  *   2. write helper->team; add to team->called.
  *   3. add CALLED and a call to the word. If that found PARKED, futex_wake.
  * Answering (await_call), by the helper
@@ -53,24 +55,15 @@
 #include "clock.h"
 #include "futex.h"
 #include "limits.h"
+#include "pool_private.h"
 #include "priority.h"
-#include "thread_local.h"
 
-#include <assert.h>
 #include <sched.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* helper->word: bits 0 and 1 the state, bit 2 CALLED, bits 3 to 31 the number of calls. */
-enum { PARKED = 0, LINGERING = 1, RUNNING = 2, STATE = 3, CALLED = 4, ONE_CALL = 8 };
-
-/* The team that this thread, a helper, works for. */
-static THREAD_LOCAL struct team *serving;
-
-#define TEAM_CALLER_SLEEPS (UINT32_C(1) << 31)
+#include <unistd.h>
 
 /* Used until the first wake has been measured; about a virtual machine's. */
 enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000 };
@@ -81,50 +74,16 @@ enum { LINGER_NS = 50000 };
 /* While it lingers: how often it lets others run, and the gap in its own time that tells that they did. */
 enum { YIELD_NS = 2000, PREEMPTED_NS = 10000 };
 
-struct helper {
-	_Alignas(64) _Atomic uint32_t word;
-	atomic_bool willed;	     /* some caller lent it its priority */
-	_Atomic(struct team *) team; /* written by the owner; others only compare it */
-	int id;
-	int node;
-	pid_t tid;
-	pthread_t thread;
+/* After a thread could not be made, runs go on without for so long before the next try. */
+enum { NO_BIRTHS_NS = 100000000 };
 
-	/* The owner's. */
-	uint64_t called_at;
-	uint64_t idle_since;
-	bool lingers;	     /* its last call came soon enough to linger for the next */
-	pthread_t placed_by; /* the caller for whom mask was made, and the CPU it keeps away from */
-	int placed_off;
-	struct cpus mask; /* where it may run now */
+struct pool pool = {
+	.starting = PTHREAD_MUTEX_INITIALIZER,
+	.wake_ns = FIRST_WAKE_NS,
+	.answer_ns = FIRST_ANSWER_NS,
 };
 
-static_assert(offsetof(struct team, here) % 64 == 0, "what all members write shares no line with what they read");
-static_assert(sizeof(struct helper) % 64 == 0, "helpers share no cache line");
-
-enum pool_state { NOT_STARTED, STARTED, NO_POOL };
-
-static struct {
-	pthread_mutex_t starting;
-	_Atomic enum pool_state state;
-	_Atomic unsigned forks;
-	_Atomic uint32_t wake_ns;
-	_Atomic uint32_t answer_ns;
-	_Atomic int nr_lingering;
-	_Atomic uint32_t coming; /* threads that were made but have not come up; a futex */
-
-	/* Written once, before state becomes STARTED or NO_POOL. */
-	const char *why_off;
-	bool has_tables;
-	bool oversubscribed; /* KTASK_HELPERS: helpers may be more than there are CPUs for them */
-	bool fixed_wake;     /* KTASK_WAKE_NS */
-	int nr_helpers;
-	int nr_words;
-	int *first;		/* of each node's helpers, which are numbered in a row; nr_nodes + 1 of them */
-	struct helper *helpers; /* nr_helpers */
-	_Atomic uint64_t *idle; /* nr_words */
-	struct topology topology;
-} pool = { .starting = PTHREAD_MUTEX_INITIALIZER, .wake_ns = FIRST_WAKE_NS, .answer_ns = FIRST_ANSWER_NS };
+THREAD_LOCAL struct team *serving;
 
 const char *pool_why_off(void)
 {
@@ -151,13 +110,21 @@ uint64_t pool_answer_ns(void)
 	return atomic_load_explicit(&pool.answer_ns, memory_order_relaxed);
 }
 
+void pool_doubt_answers(void)
+{
+	uint32_t answer = atomic_load_explicit(&pool.answer_ns, memory_order_relaxed);
+
+	if (!pool.fixed_wake)
+		atomic_store_explicit(&pool.answer_ns, answer - answer / 32, memory_order_relaxed);
+}
+
 bool pool_is_warm(void)
 {
 	return atomic_load_explicit(&pool.nr_lingering, memory_order_relaxed) > 0;
 }
 
 /* An exponential average over some eight measurements; one that is out of all proportion counts as a millisecond. */
-static void smooth(_Atomic uint32_t *average, uint64_t ns)
+void pool_measured(_Atomic uint32_t *average, uint64_t ns)
 {
 	uint32_t old = atomic_load_explicit(average, memory_order_relaxed);
 	int64_t now = ns > 1000000 ? 1000000 : (int64_t)ns;
@@ -166,33 +133,10 @@ static void smooth(_Atomic uint32_t *average, uint64_t ns)
 		atomic_store_explicit(average, (uint32_t)(old + (now - old) / 8), memory_order_relaxed);
 }
 
-static void set_idle(struct helper *h)
+void set_idle(struct helper *h)
 {
 	atomic_fetch_or_explicit(&pool.idle[h->id / HELPER_BITS], UINT64_C(1) << (h->id % HELPER_BITS),
 				 memory_order_release);
-}
-
-/* Step 1: takes the lowest idle helper of a node, so that a few stay warm and the others asleep. */
-static struct helper *take_idle(int node)
-{
-	for (int id = pool.first[node]; id < pool.first[node + 1];) {
-		_Atomic uint64_t *word = &pool.idle[id / HELPER_BITS];
-		uint64_t bits = atomic_load_explicit(word, memory_order_relaxed) >> (id % HELPER_BITS);
-		uint64_t bit;
-
-		if (!bits) {
-			id = (id / HELPER_BITS + 1) * HELPER_BITS;
-			continue;
-		}
-		id += __builtin_ctzll(bits);
-		if (id >= pool.first[node + 1])
-			break;
-		bit = UINT64_C(1) << (id % HELPER_BITS);
-		if (atomic_fetch_and_explicit(word, ~bit, memory_order_acquire) & bit)
-			return &pool.helpers[id];
-		id++;
-	}
-	return NULL;
 }
 
 /* ---- the helper's side ------------------------------------------------------------------------------------------ */
@@ -274,8 +218,6 @@ static void become_idle(struct helper *h)
 	set_idle(h);
 }
 
-static void start_thread(int id);
-
 static void *helper_main(void *arg)
 {
 	struct helper *h = arg;
@@ -287,9 +229,6 @@ static void *helper_main(void *arg)
 	pthread_setname_np(pthread_self(), name);
 	h->tid = gettid();
 	priority_step_back();
-	/* Helpers start each other as a binary tree, so that whoever starts the pool pays for one thread only. */
-	start_thread(2 * h->id + 1);
-	start_thread(2 * h->id + 2);
 	if (atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed) == 1)
 		futex_wake(&pool.coming);
 	for (;;) {
@@ -301,7 +240,7 @@ static void *helper_main(void *arg)
 		answer = clock_ns() - h->called_at;
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
 		if (answer > PREEMPTED_NS / 2)
-			smooth(&pool.answer_ns, answer);
+			pool_measured(&pool.answer_ns, answer);
 		serving = team;
 		team->work(team, h->id, h->node);
 		serving = NULL;
@@ -312,65 +251,6 @@ static void *helper_main(void *arg)
 		become_idle(h);
 	}
 	return NULL;
-}
-
-/* ---- making the pool -------------------------------------------------------------------------------------------- */
-
-/* Where helpers of a node wait for their first call. */
-static struct cpus node_mask(int node)
-{
-	struct cpus mask = pool.topology.nodes[node].cpus;
-
-	cpus_and(&mask, &pool.topology.allowed);
-	return cpus_empty(&mask) ? pool.topology.allowed : mask;
-}
-
-static bool create(struct helper *h, bool placed)
-{
-	pthread_attr_t attr;
-	bool ok;
-
-	if (pthread_attr_init(&attr) != 0)
-		return false;
-	if (placed)
-		pthread_attr_setaffinity_np(&attr, sizeof(h->mask), (cpu_set_t *)&h->mask);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	ok = pthread_create(&h->thread, &attr, helper_main, h) == 0;
-	pthread_attr_destroy(&attr);
-	return ok;
-}
-
-/*
- * Makes the thread of helper id, if there is one. It counts as idle at once: a call waits for it to come up. If it
- * cannot be made, those that it would have made may still be.
- */
-static void start_thread(int id)
-{
-	struct helper *h;
-
-	if (id >= pool.nr_helpers)
-		return;
-	h = &pool.helpers[id];
-	h->mask = node_mask(h->node);
-	h->placed_off = -1;
-	atomic_fetch_add_explicit(&pool.coming, 1, memory_order_relaxed);
-	/* A mask is refused when its CPUs have gone in the meantime; calls will place the helper. */
-	if (create(h, true) || create(h, false)) {
-		set_idle(h);
-		return;
-	}
-	if (atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed) == 1)
-		futex_wake(&pool.coming);
-	start_thread(2 * id + 1);
-	start_thread(2 * id + 2);
-}
-
-void pool_settle(void)
-{
-	uint32_t coming;
-
-	while ((coming = atomic_load_explicit(&pool.coming, memory_order_relaxed)) != 0)
-		futex_wait(&pool.coming, coming, FUTEX_FOREVER);
 }
 
 /* Signals are for the program's own threads; only those that a thread brings on itself stay open. */
@@ -385,6 +265,50 @@ static void block_signals(sigset_t *before)
 	pthread_sigmask(SIG_BLOCK, &all, before);
 }
 
+static bool create(struct helper *h, const struct cpus *cpus)
+{
+	pthread_attr_t attr;
+	sigset_t before;
+	bool ok;
+
+	if (pthread_attr_init(&attr) != 0)
+		return false;
+	if (cpus)
+		pthread_attr_setaffinity_np(&attr, sizeof(*cpus), (const cpu_set_t *)cpus);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	block_signals(&before);
+	ok = pthread_create(&h->thread, &attr, helper_main, h) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return ok;
+}
+
+bool give_birth(struct helper *h, const struct cpus *cpus)
+{
+	uint64_t now = clock_ns();
+
+	if (now < atomic_load_explicit(&pool.no_births_before, memory_order_relaxed))
+		return false;
+	atomic_fetch_add_explicit(&pool.coming, 1, memory_order_relaxed);
+	/* CPUs are refused when they have gone offline in the meantime; the next call will place the helper. */
+	h->born = create(h, cpus) || create(h, NULL);
+	if (!h->born) {
+		atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed);
+		atomic_store_explicit(&pool.no_births_before, now + NO_BIRTHS_NS, memory_order_relaxed);
+	}
+	return h->born;
+}
+
+void await_births(void)
+{
+	uint32_t coming;
+
+	while ((coming = atomic_load_explicit(&pool.coming, memory_order_relaxed)) != 0)
+		futex_wait(&pool.coming, coming, FUTEX_FOREVER);
+}
+
+/* ---- making the pool -------------------------------------------------------------------------------------------- */
+
 static long number_from_environment(const char *name, long otherwise, long max)
 {
 	const char *text = getenv(name);
@@ -397,23 +321,24 @@ static long number_from_environment(const char *name, long otherwise, long max)
 	return *end || n < 0 ? otherwise : n > max ? max : n;
 }
 
-/* How many helpers each node has: as many as CPUs, all together one less, for the caller; or KTASK_HELPERS. */
+/* How many helpers each node may have: as many as CPUs, all together one less, for the caller; or KTASK_HELPERS. */
 static bool share_out_helpers(void)
 {
 	const struct topology *t = &pool.topology;
 	long fixed = number_from_environment("KTASK_HELPERS", -1, MAX_HELPERS);
-	int system_max = fixed >= 0 ? (int)fixed : t->nr_cpus - 1;
+	int system_max = -1;
 
+	for (int node = 0; node < t->nr_nodes; node++)
+		system_max += t->nodes[node].nr_cpus;
+	if (fixed >= 0)
+		system_max = (int)fixed;
 	pool.oversubscribed = fixed >= 0;
 	pool.first = calloc((size_t)t->nr_nodes + 1, sizeof(*pool.first));
 	if (!pool.first || !limits_init(t->nr_nodes, system_max))
 		return false;
 	for (int node = 0; node < t->nr_nodes; node++) {
-		struct cpus cpus = t->nodes[node].cpus;
-		int n;
+		int n = t->nodes[node].nr_cpus;
 
-		cpus_and(&cpus, &t->allowed);
-		n = cpus_count(&cpus);
 		if (fixed >= 0)
 			n = (int)(fixed * (node + 1) / t->nr_nodes - fixed * node / t->nr_nodes);
 		else if (n > system_max)
@@ -423,7 +348,23 @@ static bool share_out_helpers(void)
 	}
 	pool.nr_helpers = pool.first[t->nr_nodes];
 	pool.nr_words = (pool.nr_helpers + HELPER_BITS - 1) / HELPER_BITS;
-	return pool.nr_helpers <= MAX_HELPERS;
+	return true;
+}
+
+/* All helpers as they are before they are born, and nobody's. */
+static void reset_helpers(void)
+{
+	for (int node = 0; node < pool.topology.nr_nodes; node++) {
+		for (int id = pool.first[node]; id < pool.first[node + 1]; id++) {
+			struct helper *h = &pool.helpers[id];
+
+			memset(h, 0, sizeof(*h));
+			h->id = id;
+			h->node = node;
+			h->placed_off = -1;
+			set_idle(h);
+		}
+	}
 }
 
 static bool make_tables(void)
@@ -441,31 +382,29 @@ static bool make_tables(void)
 	pool.idle = calloc((size_t)pool.nr_words, sizeof(*pool.idle));
 	if (!pool.helpers || !pool.idle)
 		return false;
-	memset(pool.helpers, 0, (size_t)pool.nr_helpers * sizeof(*pool.helpers));
-	for (int node = 0; node < pool.topology.nr_nodes; node++)
-		for (int id = pool.first[node]; id < pool.first[node + 1]; id++)
-			pool.helpers[id].node = node;
-	for (int id = 0; id < pool.nr_helpers; id++)
-		pool.helpers[id].id = id;
+	reset_helpers();
 	return true;
 }
 
-/* What pool_most_helpers says as long as the pool does not stand. */
+/* How many helpers there may be at most, before the pool stands and knows. */
 static int expected_helpers(void)
 {
-	static _Atomic int expected = -1; /* found out once: it takes a system call */
+	static _Atomic int expected = -1; /* found out once: it takes system calls */
 	int n = atomic_load_explicit(&expected, memory_order_relaxed);
-	struct cpus allowed;
 
 	if (n < 0) {
 		n = (int)number_from_environment("KTASK_HELPERS", -1, MAX_HELPERS);
-		if (n < 0) {
-			topology_allowed(pthread_self(), &allowed);
-			n = cpus_count(&allowed) - 1;
-		}
+		if (n < 0)
+			n = (int)sysconf(_SC_NPROCESSORS_ONLN) - 1;
+		n = n < 0 ? 0 : n > MAX_HELPERS ? MAX_HELPERS : n;
 		atomic_store_explicit(&expected, n, memory_order_relaxed);
 	}
 	return n;
+}
+
+bool pool_is_oversubscribed(void)
+{
+	return pool.oversubscribed;
 }
 
 int pool_nr_helpers(void)
@@ -503,15 +442,8 @@ static void after_fork_in_child(void)
 	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);
 	if (atomic_load_explicit(&pool.state, memory_order_relaxed) != STARTED)
 		return;
-	for (int id = 0; id < pool.nr_helpers; id++) {
-		atomic_store_explicit(&pool.helpers[id].word, PARKED, memory_order_relaxed);
-		atomic_store_explicit(&pool.helpers[id].willed, false, memory_order_relaxed);
-		pool.helpers[id].lingers = false;
-	}
-	for (int i = 0; i < pool.nr_words; i++)
-		atomic_store_explicit(&pool.idle[i], 0, memory_order_relaxed);
+	reset_helpers();
 	limits_reset();
-	atomic_store_explicit(&pool.state, NOT_STARTED, memory_order_relaxed);
 }
 
 static bool handles_forks;
@@ -535,11 +467,9 @@ static const char *start(void)
 	if (off && strcmp(off, "off") == 0)
 		return "KTASK=off is set in the environment";
 	if (pool.nr_helpers == 0)
-		return pool.oversubscribed ? "KTASK_HELPERS=0 is set in the environment"
-					   : "this process may use one CPU only";
+		return pool.oversubscribed ? "KTASK_HELPERS=0 is set in the environment" : "this machine has one CPU";
 	block_signals(&before);
 	priority_probe();
-	start_thread(0); /* should it fail, nobody is ever idle, and the callers do all the work */
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return NULL;
 }
@@ -562,256 +492,4 @@ bool pool_start(void)
 		pthread_mutex_unlock(&pool.starting);
 	}
 	return state == STARTED;
-}
-
-/* ---- the caller's side ------------------------------------------------------------------------------------------ */
-
-void team_init(struct team *team, void (*work)(struct team *team, int helper, int node), unsigned max)
-{
-	team->work = work;
-	team->max = max;
-	team->hot = false;
-	team->forks = pool_forks();
-	team->enrolled = false;
-	team->nr_cancelled = 0;
-	team->nr_willed = 0;
-	atomic_init(&team->here, 0);
-	atomic_init(&team->nr_called, 0);
-}
-
-/* What a run that calls no helper does without. */
-static bool enroll(struct team *team)
-{
-	if (!pool_start())
-		return false;
-	/* A helper's own mask is one node's; in a run of its own it goes by the caller whose work that is part of. */
-	team->caller = serving ? serving->caller : pthread_self();
-	team->home = topology_here(&pool.topology, &team->caller_cpu);
-	for (int i = 0; i < pool.nr_words; i++)
-		atomic_init(&team->called[i], 0);
-	team->enrolled = true;
-	return true;
-}
-
-unsigned team_size(const struct team *team)
-{
-	return atomic_load_explicit(&team->here, memory_order_relaxed) & ~TEAM_CALLER_SLEEPS;
-}
-
-/*
- * Moves a helper, before it is woken, to those CPUs of its node that the team's caller may use, without the one that
- * the caller itself is on: woken there it would only wait. False: there is no such CPU, or enough helpers are on them.
- */
-static bool place(struct helper *h, const struct team *team)
-{
-	struct cpus mask, allowed;
-
-	if ((atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
-	    pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu)
-		return true; /* as it was a moment ago */
-	topology_allowed(team->caller, &allowed);
-	/* The helper itself has its place in the team already. */
-	if (!pool.oversubscribed && team_size(team) >= (unsigned)cpus_count(&allowed))
-		return false;
-	mask = pool.topology.nodes[h->node].cpus;
-	cpus_and(&mask, &allowed);
-	if (cpus_has(&mask, team->caller_cpu)) {
-		cpus_remove(&mask, team->caller_cpu);
-		if (cpus_empty(&mask) && pool.oversubscribed)
-			cpus_add(&mask, team->caller_cpu);
-	}
-	if (cpus_empty(&mask))
-		return false;
-	/* Refused where the CPUs have just gone offline or out of the cpuset: then where it was is as good. */
-	if (memcmp(&mask, &h->mask, sizeof(mask)) != 0 &&
-	    pthread_setaffinity_np(h->thread, sizeof(mask), (const cpu_set_t *)&mask) == 0)
-		h->mask = mask;
-	h->placed_by = team->caller;
-	h->placed_off = team->caller_cpu;
-	return true;
-}
-
-/* On the caller's own node one CPU is the caller's. */
-static bool home_is_full(const struct team *team)
-{
-	struct cpus cpus = pool.topology.nodes[team->home].cpus;
-	int n = 0;
-
-	if (pool.topology.nr_nodes == 1 || pool.oversubscribed)
-		return false;
-	cpus_and(&cpus, &pool.topology.allowed);
-	for (int id = pool.first[team->home]; id < pool.first[team->home + 1]; id++)
-		n += atomic_load_explicit(&team->called[id / HELPER_BITS], memory_order_relaxed) >> (id % HELPER_BITS) &
-		     1;
-	return n + 1 >= cpus_count(&cpus);
-}
-
-/* Steps 2 and 3. */
-static void call(struct team *team, struct helper *h)
-{
-	uint32_t word = atomic_load_explicit(&h->word, memory_order_relaxed);
-
-	h->called_at = clock_ns();
-	atomic_store_explicit(&h->team, team, memory_order_relaxed);
-	atomic_fetch_add_explicit(&team->nr_called, 1, memory_order_relaxed);
-	atomic_fetch_or_explicit(&team->called[h->id / HELPER_BITS], UINT64_C(1) << (h->id % HELPER_BITS),
-				 memory_order_relaxed);
-	/* It may park at this very moment. */
-	while (!atomic_compare_exchange_weak_explicit(&h->word, &word, (word + ONE_CALL) | CALLED, memory_order_release,
-						      memory_order_relaxed))
-		;
-	if ((word & STATE) == PARKED) {
-		uint64_t begin = clock_ns();
-
-		futex_wake(&h->word);
-		smooth(&pool.wake_ns, clock_ns() - begin);
-	}
-}
-
-/*
- * A place in the team. Acquires what those did who left it, a failure of the run for one: who comes after them
- * must know.
- */
-static bool take_place(struct team *team)
-{
-	uint32_t here = atomic_load_explicit(&team->here, memory_order_relaxed);
-
-	do {
-		if ((here & ~TEAM_CALLER_SLEEPS) >= team->max)
-			return false;
-	} while (!atomic_compare_exchange_weak_explicit(&team->here, &here, here + 1, memory_order_acquire,
-							memory_order_relaxed));
-	return true;
-}
-
-/* Not the last one's: whoever calls is in the team, or is the caller, who is awake. */
-static void give_place_back(struct team *team)
-{
-	atomic_fetch_sub_explicit(&team->here, 1, memory_order_relaxed);
-}
-
-/* Step 1, on the given node or the nearest where the limits and the caller's affinity leave room. */
-static struct helper *take_helper(struct team *team, int node)
-{
-	const struct topology *t = &pool.topology;
-
-	for (int i = 0; i < t->nr_nodes; i++) {
-		int near = t->nodes[node].by_distance[i];
-		enum limits_answer answer;
-		struct helper *h;
-
-		if (near == team->home && home_is_full(team))
-			continue;
-		answer = limits_take(near);
-		if (answer == LIMITS_SYSTEM_FULL)
-			return NULL;
-		if (answer == LIMITS_NODE_FULL)
-			continue;
-		h = take_idle(near);
-		if (h && place(h, team))
-			return h;
-		if (h)
-			set_idle(h);
-		limits_give_back(near);
-	}
-	return NULL;
-}
-
-bool team_call(struct team *team, int node)
-{
-	struct helper *h;
-
-	if (team->forks != pool_forks() || (!team->enrolled && !enroll(team)))
-		return false;
-	if (!take_place(team))
-		return false;
-	h = take_helper(team, node < 0 ? team->home : node);
-	if (!h) {
-		give_place_back(team);
-		return false;
-	}
-	call(team, h);
-	return true;
-}
-
-/* Step 8, for every helper that has not begun. */
-static void dismiss(struct team *team)
-{
-	for (int i = 0; i < pool.nr_words; i++) {
-		uint64_t bits = atomic_load_explicit(&team->called[i], memory_order_relaxed);
-
-		for (; bits; bits &= bits - 1) {
-			struct helper *h = &pool.helpers[i * HELPER_BITS + __builtin_ctzll(bits)];
-			/* Acquires helper->team of that call, or of a later one, after which the exchange fails. */
-			uint32_t word = atomic_load_explicit(&h->word, memory_order_acquire);
-
-			if (!(word & CALLED) || atomic_load_explicit(&h->team, memory_order_relaxed) != team ||
-			    !atomic_compare_exchange_strong_explicit(&h->word, &word, word & ~(uint32_t)CALLED,
-								     memory_order_acq_rel, memory_order_relaxed))
-				continue;
-			atomic_fetch_and_explicit(&team->called[i], ~(bits & -bits), memory_order_relaxed);
-			/* Willed when it was in this team before, in the moment it left. */
-			if (atomic_exchange(&h->willed, false))
-				priority_restore(h->tid);
-			limits_give_back(h->node);
-			give_place_back(team);
-			team->nr_cancelled++;
-			set_idle(h);
-		}
-	}
-}
-
-/* Lends the caller's priority to one helper that still runs; it gives it back when it leaves. */
-static void will_one(struct team *team)
-{
-	if (!priority_privileged())
-		return;
-	for (int i = 0; i < pool.nr_words; i++) {
-		uint64_t bits = atomic_load_explicit(&team->called[i], memory_order_relaxed);
-
-		for (; bits; bits &= bits - 1) {
-			struct helper *h = &pool.helpers[i * HELPER_BITS + __builtin_ctzll(bits)];
-
-			if ((atomic_load_explicit(&h->word, memory_order_acquire) & STATE) != RUNNING)
-				continue;
-			/* First the priority, then the mark: who takes the mark takes back a priority that has come. */
-			priority_will(h->tid, priority_of_caller());
-			if (!atomic_exchange(&h->willed, true))
-				team->nr_willed++;
-			if (atomic_load(&team->called[i]) & (bits & -bits))
-				return;
-			/* It left before the mark came. That may be another team's by now, so it stays. */
-			priority_restore(h->tid);
-		}
-	}
-}
-
-bool team_gather(struct team *team, uint64_t timeout_ns)
-{
-	uint64_t begin, look_until;
-
-	if (atomic_load_explicit(&team->here, memory_order_acquire) == 0)
-		return true;
-	dismiss(team);
-	/* Going to sleep and being woken costs about as much as a wake, so looking that long at most doubles it. */
-	begin = clock_ns();
-	look_until = begin + pool_wake_ns();
-	while (atomic_load_explicit(&team->here, memory_order_acquire) != 0 && clock_ns() < look_until)
-		clock_pause();
-	while (atomic_load_explicit(&team->here, memory_order_acquire) != 0) {
-		uint64_t now = clock_ns();
-		uint32_t here;
-
-		if (now - begin >= timeout_ns)
-			return false;
-		dismiss(team);
-		here = atomic_load_explicit(&team->here, memory_order_relaxed);
-		will_one(team);
-		/* Whoever left after the load, the willed one for one, has changed the word: then there is news. */
-		if (here != 0 && atomic_compare_exchange_strong_explicit(&team->here, &here, here | TEAM_CALLER_SLEEPS,
-									 memory_order_relaxed, memory_order_relaxed))
-			futex_wait(&team->here, here | TEAM_CALLER_SLEEPS, timeout_ns - (now - begin));
-		atomic_fetch_and_explicit(&team->here, ~TEAM_CALLER_SLEEPS, memory_order_relaxed);
-	}
-	return true;
 }

@@ -33,16 +33,19 @@ struct team {
 	_Atomic uint64_t called[MAX_HELPERS / HELPER_BITS]; /* which helpers; only as many words as the pool needs */
 };
 
-/* Makes the pool's tables and starts its threads, once. False: no pool can be had, runs are serial. */
+/* Makes the pool's tables, once. False: no pool can be had, runs are serial. */
 bool pool_start(void);
 
-/* Waits until all of the pool's threads have come up, so that none is made in the middle of a run. */
-void pool_settle(void);
+/* Makes all the threads that the calling thread's runs can use, so that none is made in the middle of a run. */
+void pool_bring_up(void);
 
-/* Why there is, for good, no helper to be had (KTASK=off, one CPU); NULL where there is none, or nobody has tried. */
+/* Why there is no helper to be had (KTASK=off, one CPU); NULL where there is none, or nobody has tried. */
 const char *pool_why_off(void);
 
-/* How many threads the pool has. */
+/* Was the number of helpers fixed (KTASK_HELPERS), whatever the CPUs? */
+bool pool_is_oversubscribed(void);
+
+/* How many helpers the pool has room for, born or not. */
 int pool_nr_helpers(void);
 
 /* How many of them may work at a time; as long as the pool does not stand, how many that will be. */
@@ -56,6 +59,12 @@ unsigned pool_forks(void);
 /* What it costs to wake a helper, and how long that takes to answer, in ns: measured at each wake, smoothed. */
 uint64_t pool_wake_ns(void);
 uint64_t pool_answer_ns(void);
+
+/*
+ * A run did without helpers since they are so slow to answer. As that keeps it from finding out whether they still
+ * are, what was measured counts a little less each time.
+ */
+void pool_doubt_answers(void);
 
 /* Is a helper awake, waiting for its next call (so that calling it costs next to nothing)? */
 bool pool_is_warm(void);

@@ -56,6 +56,9 @@ enum { WAITED_NS = 100000 };
 #define TRY_AGAIN_NS 50e6
 enum { TRY_AGAIN_RUNS = 16 };
 
+/* What would be worth a helper on most machines, if not on a busy one. */
+#define USUAL_PRICE_NS 100e3
+
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
 
@@ -186,8 +189,13 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 	if (run->reluctant && least_ns < TRY_AGAIN_NS)
 		least_ns = TRY_AGAIN_NS;
 	if (ns_per_unit > 0) {
-		if (ns_per_unit * (double)remaining / threads < least_ns)
+		double gain = ns_per_unit * (double)remaining / threads;
+
+		if (gain < least_ns) {
+			if (gain > USUAL_PRICE_NS && !run->reluctant)
+				pool_doubt_answers();
 			return;
+		}
 	} else if (run->nr_chunks > FEW_CHUNKS) {
 		return;
 	}
@@ -574,6 +582,6 @@ void *ktask_iter_range(void *position, size_t size)
 int ktask_init(void)
 {
 	if (pool_start())
-		pool_settle();
+		pool_bring_up();
 	return 0;
 }

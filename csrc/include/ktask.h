@@ -122,7 +122,9 @@ struct ktask_report {
 
 #define KTASK_REPORT_INITIALIZER                                                                                       \
 	{                                                                                                              \
-		.kr_struct_size = sizeof(struct ktask_report)                                                          \
+		.kr_struct_size = sizeof(struct ktask_report), .kr_ns = 0, .kr_chunks = 0, .kr_undone = 0,             \
+		.kr_threads = 0, .kr_called = 0, .kr_cancelled = 0, .kr_willed = 0, .kr_error = 0, .kr_error_nid = 0,  \
+		.kr_error_start = NULL, .kr_error_end = NULL,                                                          \
 	}
 
 /*
@@ -300,7 +302,9 @@ static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, stru
 		return -22; /* -EINVAL */
 	iter_func = ctl->kc_iter_func ? ctl->kc_iter_func : ktask_iter_range;
 	for (i = 0; i < nr_nodes; i++) {
-		if (nodes[i].kn_task_size > KTASK_MAX_SIZE - total)
+		if (nodes[i].kn_task_size > KTASK_MAX_SIZE - total ||
+		    (iter_func == ktask_iter_range &&
+		     nodes[i].kn_task_size > UINTPTR_MAX - (uintptr_t)nodes[i].kn_start))
 			return -75; /* -EOVERFLOW */
 		total += nodes[i].kn_task_size;
 	}

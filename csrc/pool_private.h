@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pool_private.h: what pool.c and team.c share: the state that the protocol at the top of pool.c is about. */
+#ifndef KTASK_POOL_PRIVATE_H
+#define KTASK_POOL_PRIVATE_H
+
+#include "pool.h"
+#include "thread_local.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* helper->word: bits 0 and 1 the state, bit 2 CALLED, bits 3 to 31 the number of calls. */
+enum { PARKED = 0, LINGERING = 1, RUNNING = 2, STATE = 3, CALLED = 4, ONE_CALL = 8 };
+
+/* team->here: bits 0 to 30 the helpers, bit 31: its caller sleeps until the last one has left. */
+#define TEAM_CALLER_SLEEPS (UINT32_C(1) << 31)
+
+struct helper {
+	_Alignas(64) _Atomic uint32_t word;
+	atomic_bool willed;	     /* some caller lent it its priority */
+	_Atomic(struct team *) team; /* written by the owner; others only compare it */
+	int id;
+	int node;
+	pid_t tid; /* its own, once it has answered a call */
+
+	/* The owner's. */
+	bool born; /* it has a thread: */
+	pthread_t thread;
+	bool lingers; /* its last call came soon enough to linger for the next */
+	uint64_t called_at;
+	uint64_t idle_since;
+	pthread_t placed_by; /* the caller for whom it was placed, */
+	int placed_off;	     /* the CPU that it keeps away from, */
+	uint64_t placed;     /* and a hash of the CPUs where it may run */
+};
+
+static_assert(offsetof(struct team, here) % 64 == 0, "what all members write shares no line with what they read");
+static_assert(sizeof(struct helper) % 64 == 0, "helpers share no cache line");
+
+enum pool_state { NOT_STARTED, STARTED, NO_POOL };
+
+struct pool {
+	pthread_mutex_t starting;
+	_Atomic enum pool_state state;
+	_Atomic unsigned forks;
+	_Atomic uint32_t wake_ns;
+	_Atomic uint32_t answer_ns;
+	_Atomic int nr_lingering;
+	_Atomic uint32_t coming;	   /* threads that were made but have not come up; a futex */
+	_Atomic uint64_t no_births_before; /* when no thread could be made, another try has to wait */
+
+	/* Written once, before state becomes STARTED or NO_POOL. */
+	const char *why_off;
+	bool has_tables;
+	bool oversubscribed; /* KTASK_HELPERS: helpers may be more than there are CPUs for them */
+	bool fixed_wake;     /* KTASK_WAKE_NS */
+	int nr_helpers;
+	int nr_words;
+	int *first;		/* of each node's helpers, which are numbered in a row; nr_nodes + 1 of them */
+	struct helper *helpers; /* nr_helpers */
+	_Atomic uint64_t *idle; /* nr_words */
+	struct topology topology;
+};
+
+extern struct pool pool;
+
+/* The team that this thread, a helper, works for. */
+extern THREAD_LOCAL struct team *serving;
+
+/* Ends the ownership of a helper: anybody may take it. */
+void set_idle(struct helper *h);
+
+/* Makes the thread of a helper that the caller owns, on the given CPUs. False: the system has none to give. */
+bool give_birth(struct helper *h, const struct cpus *cpus);
+
+/* Waits until all threads that were made are up. */
+void await_births(void);
+
+/* Adds a measurement to pool.wake_ns or pool.answer_ns. */
+void pool_measured(_Atomic uint32_t *average, uint64_t ns);
+
+#endif

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* team.c: the helpers of one run, from their caller's side. The protocol, with its steps, is at the top of pool.c. */
+#define _GNU_SOURCE
+#include "clock.h"
+#include "futex.h"
+#include "limits.h"
+#include "pool_private.h"
+#include "priority.h"
+
+#include <sched.h>
+
+void team_init(struct team *team, void (*work)(struct team *team, int helper, int node), unsigned max)
+{
+	team->work = work;
+	team->max = max;
+	team->hot = false;
+	team->forks = pool_forks();
+	team->enrolled = false;
+	team->nr_cancelled = 0;
+	team->nr_willed = 0;
+	atomic_init(&team->here, 0);
+	atomic_init(&team->nr_called, 0);
+}
+
+/* What a run that calls no helper does without. */
+static bool enroll(struct team *team)
+{
+	if (!pool_start())
+		return false;
+	/* A helper's own mask is one node's; in a run of its own it goes by the caller whose work that is part of. */
+	team->caller = serving ? serving->caller : pthread_self();
+	team->home = topology_here(&pool.topology, &team->caller_cpu);
+	for (int i = 0; i < pool.nr_words; i++)
+		atomic_init(&team->called[i], 0);
+	team->enrolled = true;
+	return true;
+}
+
+unsigned team_size(const struct team *team)
+{
+	return atomic_load_explicit(&team->here, memory_order_relaxed) & ~TEAM_CALLER_SLEEPS;
+}
+
+/* Step 1: takes this helper, if it is idle. */
+static struct helper *take_idle(int id)
+{
+	uint64_t bit = UINT64_C(1) << (id % HELPER_BITS);
+
+	if (atomic_fetch_and_explicit(&pool.idle[id / HELPER_BITS], ~bit, memory_order_acquire) & bit)
+		return &pool.helpers[id];
+	return NULL;
+}
+
+/* The lowest idle one of a node, so that a few stay warm and the others asleep, or are never born. */
+static struct helper *take_lowest_idle(int node)
+{
+	for (int id = pool.first[node]; id < pool.first[node + 1]; id++) {
+		uint64_t bits = atomic_load_explicit(&pool.idle[id / HELPER_BITS], memory_order_relaxed);
+		struct helper *h;
+
+		bits >>= id % HELPER_BITS;
+		if (!bits) { /* none in the rest of the word */
+			id |= HELPER_BITS - 1;
+			continue;
+		}
+		id += __builtin_ctzll(bits);
+		h = id < pool.first[node + 1] ? take_idle(id) : NULL;
+		if (h)
+			return h;
+	}
+	return NULL;
+}
+
+/* FNV-1a, over words. */
+static uint64_t hash(const struct cpus *cpus)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < sizeof(cpus->word) / sizeof(cpus->word[0]); i++)
+		h = (h ^ cpus->word[i]) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+/*
+ * Brings a helper, before it is woken, to those CPUs of its node that the team's caller may use, without the one that
+ * the caller itself is on: woken there it would only wait. False: there is no such CPU, or enough helpers are on them,
+ * or it is not born and cannot be.
+ */
+static bool place(struct helper *h, const struct team *team)
+{
+	struct cpus mask, allowed;
+	uint64_t wanted;
+
+	if ((atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
+	    pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu)
+		return true; /* as it was a moment ago */
+	topology_allowed(team->caller, &allowed);
+	/* The helper itself has its place in the team already. */
+	if (!pool.oversubscribed && team_size(team) >= (unsigned)cpus_count(&allowed))
+		return false;
+	mask = pool.topology.nodes[h->node].cpus;
+	cpus_and(&mask, &allowed);
+	if (cpus_has(&mask, team->caller_cpu)) {
+		cpus_remove(&mask, team->caller_cpu);
+		if (cpus_empty(&mask) && pool.oversubscribed)
+			cpus_add(&mask, team->caller_cpu);
+	}
+	if (cpus_empty(&mask))
+		return false;
+	wanted = hash(&mask);
+	if (!h->born && !give_birth(h, &mask))
+		return false;
+	/* Refused where the CPUs have just gone offline or out of the cpuset: then where it was is as good. */
+	if (h->placed != wanted && pthread_setaffinity_np(h->thread, sizeof(mask), (const cpu_set_t *)&mask) == 0)
+		h->placed = wanted;
+	h->placed_by = team->caller;
+	h->placed_off = team->caller_cpu;
+	return true;
+}
+
+void pool_bring_up(void)
+{
+	const struct topology *t = &pool.topology;
+	struct cpus allowed, mask;
+
+	topology_allowed(pthread_self(), &allowed);
+	for (int node = 0; node < t->nr_nodes; node++) {
+		int nr;
+
+		mask = t->nodes[node].cpus;
+		cpus_and(&mask, &allowed);
+		nr = pool.oversubscribed ? pool.nr_helpers : cpus_count(&mask);
+		for (int id = pool.first[node]; id < pool.first[node + 1] && nr > 0; id++, nr--) {
+			struct helper *h = take_idle(id);
+
+			if (!h)
+				continue; /* at work, so it is born */
+			if (!h->born)
+				give_birth(h, cpus_empty(&mask) ? &allowed : &mask);
+			set_idle(h);
+		}
+	}
+	await_births();
+}
+
+/* On the caller's own node one CPU is the caller's. */
+static bool home_is_full(const struct team *team)
+{
+	struct cpus cpus;
+	int n = 0;
+
+	if (pool.topology.nr_nodes == 1 || pool.oversubscribed)
+		return false;
+	topology_allowed(team->caller, &cpus);
+	cpus_and(&cpus, &pool.topology.nodes[team->home].cpus);
+	for (int id = pool.first[team->home]; id < pool.first[team->home + 1]; id++)
+		n += atomic_load_explicit(&team->called[id / HELPER_BITS], memory_order_relaxed) >> (id % HELPER_BITS) &
+		     1;
+	return n + 1 >= cpus_count(&cpus);
+}
+
+/* Steps 2 and 3. */
+static void call(struct team *team, struct helper *h)
+{
+	uint32_t word = atomic_load_explicit(&h->word, memory_order_relaxed);
+
+	h->called_at = clock_ns();
+	atomic_store_explicit(&h->team, team, memory_order_relaxed);
+	atomic_fetch_add_explicit(&team->nr_called, 1, memory_order_relaxed);
+	atomic_fetch_or_explicit(&team->called[h->id / HELPER_BITS], UINT64_C(1) << (h->id % HELPER_BITS),
+				 memory_order_relaxed);
+	/* It may park at this very moment. */
+	while (!atomic_compare_exchange_weak_explicit(&h->word, &word, (word + ONE_CALL) | CALLED, memory_order_release,
+						      memory_order_relaxed))
+		;
+	if ((word & STATE) == PARKED) {
+		uint64_t begin = clock_ns();
+
+		futex_wake(&h->word);
+		pool_measured(&pool.wake_ns, clock_ns() - begin);
+	}
+}
+
+/*
+ * A place in the team. Acquires what those did who left it, a failure of the run for one: who comes after them
+ * must know.
+ */
+static bool take_place(struct team *team)
+{
+	uint32_t here = atomic_load_explicit(&team->here, memory_order_relaxed);
+
+	do {
+		if ((here & ~TEAM_CALLER_SLEEPS) >= team->max)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&team->here, &here, here + 1, memory_order_acquire,
+							memory_order_relaxed));
+	return true;
+}
+
+/* Not the last one's: whoever calls is in the team, or is the caller, who is awake. */
+static void give_place_back(struct team *team)
+{
+	atomic_fetch_sub_explicit(&team->here, 1, memory_order_relaxed);
+}
+
+/* Step 1, on the given node or the nearest where the limits and the caller's affinity leave room. */
+static struct helper *take_helper(struct team *team, int node)
+{
+	const struct topology *t = &pool.topology;
+
+	for (int i = 0; i < t->nr_nodes; i++) {
+		int near = t->nodes[node].by_distance[i];
+		enum limits_answer answer;
+		struct helper *h;
+
+		if (near == team->home && home_is_full(team))
+			continue;
+		answer = limits_take(near);
+		if (answer == LIMITS_SYSTEM_FULL)
+			return NULL;
+		if (answer == LIMITS_NODE_FULL)
+			continue;
+		h = take_lowest_idle(near);
+		if (h && place(h, team))
+			return h;
+		if (h)
+			set_idle(h);
+		limits_give_back(near);
+	}
+	return NULL;
+}
+
+bool team_call(struct team *team, int node)
+{
+	struct helper *h;
+
+	if (team->forks != pool_forks() || (!team->enrolled && !enroll(team)))
+		return false;
+	if (!take_place(team))
+		return false;
+	h = take_helper(team, node < 0 ? team->home : node);
+	if (!h) {
+		give_place_back(team);
+		return false;
+	}
+	call(team, h);
+	return true;
+}
+
+/* Step 8, for every helper that has not begun. */
+static void dismiss(struct team *team)
+{
+	for (int i = 0; i < pool.nr_words; i++) {
+		uint64_t bits = atomic_load_explicit(&team->called[i], memory_order_relaxed);
+
+		for (; bits; bits &= bits - 1) {
+			struct helper *h = &pool.helpers[i * HELPER_BITS + __builtin_ctzll(bits)];
+			/* Acquires helper->team of that call, or of a later one, after which the exchange fails. */
+			uint32_t word = atomic_load_explicit(&h->word, memory_order_acquire);
+
+			if (!(word & CALLED) || atomic_load_explicit(&h->team, memory_order_relaxed) != team ||
+			    !atomic_compare_exchange_strong_explicit(&h->word, &word, word & ~(uint32_t)CALLED,
+								     memory_order_acq_rel, memory_order_relaxed))
+				continue;
+			atomic_fetch_and_explicit(&team->called[i], ~(bits & -bits), memory_order_relaxed);
+			/* Willed when it was in this team before, in the moment it left. */
+			if (atomic_exchange(&h->willed, false))
+				priority_restore(h->tid);
+			limits_give_back(h->node);
+			give_place_back(team);
+			team->nr_cancelled++;
+			set_idle(h);
+		}
+	}
+}
+
+/* Lends the caller's priority to one helper that still runs; it gives it back when it leaves. */
+static void will_one(struct team *team)
+{
+	if (!priority_privileged())
+		return;
+	for (int i = 0; i < pool.nr_words; i++) {
+		uint64_t bits = atomic_load_explicit(&team->called[i], memory_order_relaxed);
+
+		for (; bits; bits &= bits - 1) {
+			struct helper *h = &pool.helpers[i * HELPER_BITS + __builtin_ctzll(bits)];
+
+			if ((atomic_load_explicit(&h->word, memory_order_acquire) & STATE) != RUNNING)
+				continue;
+			/* First the priority, then the mark: who takes the mark takes back a priority that has come. */
+			priority_will(h->tid, priority_of_caller());
+			if (!atomic_exchange(&h->willed, true))
+				team->nr_willed++;
+			if (atomic_load(&team->called[i]) & (bits & -bits))
+				return;
+			/* It left before the mark came. That may be another team's by now, so it stays. */
+			priority_restore(h->tid);
+		}
+	}
+}
+
+bool team_gather(struct team *team, uint64_t timeout_ns)
+{
+	uint64_t begin, look_until;
+
+	if (atomic_load_explicit(&team->here, memory_order_acquire) == 0)
+		return true;
+	dismiss(team);
+	/* Going to sleep and being woken costs about as much as a wake, so looking that long at most doubles it. */
+	begin = clock_ns();
+	look_until = begin + pool_wake_ns();
+	while (atomic_load_explicit(&team->here, memory_order_acquire) != 0 && clock_ns() < look_until)
+		clock_pause();
+	while (atomic_load_explicit(&team->here, memory_order_acquire) != 0) {
+		uint64_t now = clock_ns();
+		uint32_t here;
+
+		if (now - begin >= timeout_ns)
+			return false;
+		dismiss(team);
+		here = atomic_load_explicit(&team->here, memory_order_relaxed);
+		will_one(team);
+		/* Whoever left after the load, the willed one for one, has changed the word: then there is news. */
+		if (here != 0 && atomic_compare_exchange_strong_explicit(&team->here, &here, here | TEAM_CALLER_SLEEPS,
+									 memory_order_relaxed, memory_order_relaxed))
+			futex_wait(&team->here, here | TEAM_CALLER_SLEEPS, timeout_ns - (now - begin));
+		atomic_fetch_and_explicit(&team->here, ~TEAM_CALLER_SLEEPS, memory_order_relaxed);
+	}
+	return true;
+}
