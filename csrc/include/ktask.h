@@ -27,6 +27,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -290,8 +291,33 @@ static inline void ktask_waited(uint64_t ns)
 	(void)ns;
 }
 
+static inline uint64_t ktask_serial_ns(void)
+{
+	struct timespec t;
+
+	return timespec_get(&t, TIME_UTC) ? (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec : 0;
+}
+
+static inline void ktask_serial_trace(struct ktask_trace *trace, const struct ktask_node *n, uint64_t begin, int result)
+{
+	if (trace->kt_count < trace->kt_capacity) {
+		struct ktask_event *e = &trace->kt_events[trace->kt_count];
+
+		e->ke_begin = begin;
+		e->ke_end = ktask_serial_ns();
+		e->ke_start = n->kn_start;
+		e->ke_units = n->kn_task_size;
+		e->ke_thread = 0;
+		e->ke_cpu = -1;
+		e->ke_nid = n->kn_nid;
+		e->ke_result = result;
+	}
+	trace->kt_count++;
+}
+
 static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *ctl)
 {
+	uint64_t begin = ktask_serial_ns();
 	size_t total = 0, done = 0, chunks = 0, undone = 0, i;
 	struct ktask_node *tried = NULL;
 	ktask_iter_func iter_func;
@@ -300,6 +326,8 @@ static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, stru
 
 	if (!ctl || !ctl->kc_thread_func || !ctl->kc_min_chunk_size || (nr_nodes && !nodes))
 		return -22; /* -EINVAL */
+	if (nr_nodes > KTASK_MAX_NODES)
+		return -7; /* -E2BIG */
 	iter_func = ctl->kc_iter_func ? ctl->kc_iter_func : ktask_iter_range;
 	for (i = 0; i < nr_nodes; i++) {
 		if (nodes[i].kn_task_size > KTASK_MAX_SIZE - total ||
@@ -316,10 +344,14 @@ static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, stru
 		if (ctl->kc_poll_func)
 			error = ctl->kc_poll_func(done, total, ctl->kc_poll_arg);
 		if (!error && n->kn_task_size) {
+			uint64_t chunk_begin = ktask_serial_ns();
+
 			tried = n;
 			end = iter_func(n->kn_start, n->kn_task_size);
 			error = ctl->kc_thread_func(n->kn_start, end, ctl->kc_func_arg);
 			chunks++;
+			if (ctl->kc_trace)
+				ktask_serial_trace(ctl->kc_trace, n, chunk_begin, error);
 		}
 		if (!error)
 			done += n->kn_task_size;
@@ -335,6 +367,7 @@ static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, stru
 		undone++;
 	}
 	if (ctl->kc_report) {
+		ctl->kc_report->kr_ns = ktask_serial_ns() - begin;
 		ctl->kc_report->kr_chunks = chunks;
 		ctl->kc_report->kr_undone = undone;
 		ctl->kc_report->kr_threads = chunks > 0;

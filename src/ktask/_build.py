@@ -54,7 +54,7 @@ int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, struct py_
 int py_run_numa(struct ktask_node *nodes, size_t nr_nodes, const struct ktask_ctl *ctl, struct py_call *call);
 struct ktask_report *py_last_report(void);
 double py_recall(uintptr_t identity);
-void py_remember(uintptr_t identity, size_t units, uint64_t ns);
+void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error);
 
 /* How C calls back. */
 extern ktask_thread_func const py_thread_func;
@@ -150,13 +150,14 @@ static double py_recall(uintptr_t identity)
 }
 
 /* Python has done a run by itself, as one chunk. */
-static void py_remember(uintptr_t identity, size_t units, uint64_t ns)
+static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error)
 {
     struct cost cost = cost_recall((const void *)identity);
 
     cost.ns_per_unit = (double)ns / (double)units;
-    cost_remember((const void *)identity, cost);
-    last_report = (struct ktask_report){ .kr_ns = ns, .kr_chunks = 1, .kr_threads = 1 };
+    if (!error)
+        cost_remember((const void *)identity, cost);
+    last_report = (struct ktask_report){ .kr_ns = ns, .kr_chunks = 1, .kr_threads = 1, .kr_error = error };
 }
 #else
 static double py_recall(uintptr_t identity)
@@ -165,9 +166,9 @@ static double py_recall(uintptr_t identity)
     return 0;
 }
 
-static void py_remember(uintptr_t identity, size_t units, uint64_t ns)
+static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error)
 {
-    (void)identity, (void)units, (void)ns;
+    (void)identity, (void)units, (void)ns, (void)error;
 }
 #endif
 

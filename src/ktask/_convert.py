@@ -9,13 +9,13 @@ from __future__ import annotations
 import ctypes
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from numbers import Integral
 from types import FunctionType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeGuard
 
 from ktask._core import ffi, lib
 
-VOID_P = ffi.typeof("void *")
 ADDRESSES = 1 << (8 * ffi.sizeof("void *"))
 
 
@@ -30,6 +30,13 @@ def size_of(value: object, what: str, *, least: int = 0) -> int:
     if n > lib.KTASK_MAX_SIZE:
         raise OverflowError(f"{what} must be at most {lib.KTASK_MAX_SIZE}, not {n}")
     return n
+
+
+def count_of(value: object, what: str, *, least: int = 0) -> int:
+    """Returns ``value`` as a number of units or threads, where all that is beyond the largest task is the same."""
+    if isinstance(value, int) and lib.KTASK_MAX_SIZE < value < ADDRESSES:
+        return lib.KTASK_MAX_SIZE
+    return size_of(value, what, least=least)
 
 
 def address_of(value: object, what: str) -> tuple[int, object]:
@@ -55,10 +62,9 @@ def address_of(value: object, what: str) -> tuple[int, object]:
     view = _writable_view(value)
     if view is not None:  # first, since a NumPy array without dimensions could pass for an int as well
         return _address_of_buffer(value, view, what)
-    try:
-        n = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
+    if not isinstance(value, Integral):
         return _refuse_address(value, what)
+    n = int(value)
     if not -ADDRESSES // 2 <= n < ADDRESSES:
         raise OverflowError(f"{what} does not fit into a pointer: {n}")
     return n % ADDRESSES, None
@@ -88,14 +94,16 @@ def _refuse_address(value: object, what: str) -> NoReturn:
 
 
 def _address_of_buffer(value: object, view: memoryview, what: str) -> tuple[int, object]:
-    if not view.c_contiguous and not view.f_contiguous:
+    if not view.c_contiguous and not (view.f_contiguous and hasattr(value, "__array_interface__")):
         raise BufferError(
             f"{what} is a {type(value).__name__} that is not contiguous (shape {view.shape}, "
             f"strides {view.strides}); pass a contiguous copy"
         )
     if view.nbytes == 0:
         return 0, value
-    data = ffi.from_buffer(value, require_writable=True) if view.c_contiguous else ffi.from_buffer(view.cast("B"))
+    if not view.c_contiguous:  # a NumPy array in Fortran order: cffi takes C order only
+        return int(value.__array_interface__["data"][0]), value  # type: ignore[attr-defined]
+    data = ffi.from_buffer(value, require_writable=True)
     return int(ffi.cast("uintptr_t", data)), data
 
 
@@ -114,22 +122,29 @@ class Function(NamedTuple):
         return self.address or id(getattr(self.python, "__code__", self.python))
 
 
-class Role:
+class Role(NamedTuple):
     """What a function is for, and so what it must look like."""
 
-    def __init__(self, name: str, parameters: tuple[str, ...], c_type: str) -> None:
-        """``parameters`` are the names that a Python callable's may be remembered by."""
-        self.name = name
-        self.parameters = parameters
-        self.c_type = c_type
+    name: str
+    parameters: tuple[str, ...]
+    result: str  # of the C function
+    result_size: int  # in bytes; 0: void, where any result is ignored
 
     def __str__(self) -> str:
+        """The function as Python sees it."""
         return f"{self.name}({', '.join(self.parameters)})"
 
+    @property
+    def c_type(self) -> str:
+        """The function as C sees it."""
+        types = ("size_t " if p == "size" else "void *" for p in self.parameters)
+        return f"{self.result}({', '.join(t + p for t, p in zip(types, self.parameters, strict=True))})"
 
-THREAD = Role("thread function", ("start", "end", "arg"), "int(void *start, void *end, void *arg)")
-UNDO = Role("undo function", ("start", "end", "arg"), "void(void *start, void *end, void *arg)")
-ITER = Role("iterator", ("position", "size"), "void *(void *position, size_t size)")
+
+INT, POINTER = ffi.sizeof("int"), ffi.sizeof("void *")
+THREAD = Role("thread function", ("start", "end", "arg"), "int", INT)
+UNDO = Role("undo function", ("start", "end", "arg"), "void", 0)
+ITER = Role("iterator", ("position", "size"), "void *", POINTER)
 
 
 def function_of(value: object, role: Role) -> Function:
@@ -142,7 +157,7 @@ def function_of(value: object, role: Role) -> Function:
         return _from_ctypes(value, role)
     if isinstance(value, int) and not isinstance(value, bool):
         return _from_address(value, role)
-    if hasattr(value, "native_name") and isinstance(getattr(value, "address", None), int):
+    if _is_numba(value):
         return _from_numba(value, role)
     if callable(value):
         _check_arity(value, role)
@@ -155,13 +170,26 @@ def function_of(value: object, role: Role) -> Function:
     )
 
 
-def loop_body_of(value: object) -> Function:
-    """Turns the function of a ``parallel_for`` into a Function: as a thread function, but less strict."""
-    if type(value) is FunctionType and value.__code__.co_argcount == 3 and _accepts(value, 3):
-        return Function(0, value, value, any_result=True)
-    if callable(value) and not _accepts(value, 3) and _accepts(value, 2):
+def loop_body_of(value: object, *, takes_arg: bool | None) -> Function:
+    """Turns the function of a ``parallel_for`` into a Function: as a thread function, but less strict.
+
+    A Python callable is called with two arguments if it can be, unless ``takes_arg`` says that there is a third.
+    """
+    if is_python(value) and not takes_arg and _accepts(value, 2):
         return Function(0, value, value, takes_arg=False, any_result=True)
     return function_of(value, THREAD)._replace(any_result=True)
+
+
+def is_python(value: object) -> TypeGuard[Callable[..., Any]]:
+    """Is it a callable that only Python can call?"""
+    if type(value) is FunctionType:
+        return True
+    c_kinds = (ffi.CData, ctypes._CFuncPtr)  # type: ignore[attr-defined]
+    return callable(value) and not isinstance(value, c_kinds) and not _is_numba(value)
+
+
+def _is_numba(value: object) -> bool:
+    return hasattr(value, "native_name") and isinstance(getattr(value, "address", None), int)
 
 
 def _accepts(function: Callable[..., Any], nr: int) -> bool:
@@ -201,73 +229,79 @@ def _from_address(value: int, role: Role) -> Function:
     return Function(value, None, None)
 
 
+def _check_c_types(value: object, role: Role, arguments: Sequence[CType], result: CType) -> None:
+    """Raises TypeError unless the arguments are pointers, or integers as wide, and the result is the role's."""
+    problem = None
+    if len(arguments) != len(role.parameters):
+        problem = f"takes {len(arguments)} arguments"
+    else:
+        for name, argument in zip(role.parameters, arguments, strict=True):
+            if argument.is_float or argument.size != POINTER:
+                problem = f"takes a {argument.name} as {name}"
+                break
+        else:
+            if role.result_size and (result.is_float or result.size != role.result_size):
+                problem = f"returns {result.name}"
+    if problem:
+        raise TypeError(f"the {role.name} must be a C function {role.c_type}, but {value!r} {problem}")
+
+
+class CType(NamedTuple):
+    """As much of a C type as matters for a call."""
+
+    name: str
+    size: int  # in bytes; 0: void
+    is_float: bool
+
+
 def _from_cffi(value: Any, role: Role) -> Function:
     c_type = ffi.typeof(value)
     if value == ffi.NULL:
         raise ValueError(f"the {role.name} is a NULL pointer: {value!r}")
     if c_type.kind == "function":
-        problem = _c_type_problem(c_type, role)
-        if problem:
-            raise TypeError(f"the {role.name} must be a C function {role.c_type}, but {value!r} {problem}")
+        _check_c_types(value, role, [_cffi_type(t) for t in c_type.args], _cffi_type(c_type.result))
     elif c_type.kind != "pointer" or c_type.item.kind != "void":
         raise TypeError(f"the {role.name} must be a pointer to a C function {role.c_type}, not {value!r}")
     return Function(int(ffi.cast("uintptr_t", value)), None, value)
 
 
-def _c_type_problem(c_type: Any, role: Role) -> str | None:
-    """What makes this cffi function type unfit for the role. Any pointers will do, and integers as wide."""
-
-    def as_wide_as_a_pointer(t: Any) -> bool:
-        return t.kind == "pointer" or (t.kind in ("primitive", "enum") and ffi.sizeof(t) == ffi.sizeof(VOID_P))
-
-    if len(c_type.args) != len(role.parameters):
-        return f"takes {len(c_type.args)} arguments"
-    for name, argument in zip(role.parameters, c_type.args, strict=True):
-        if not as_wide_as_a_pointer(argument) or argument.cname in ("double", "float"):
-            return f"takes a {argument.cname} as {name}"
-    result = c_type.result
-    wanted = {"int": result.cname in ("int", "int32_t"), "void": True, "void *": as_wide_as_a_pointer(result)}
-    if not wanted[role.c_type[: role.c_type.index("(")].strip()]:
-        return f"returns {result.cname}"
-    return None
+def _cffi_type(t: Any) -> CType:
+    size = 0 if t.kind == "void" else ffi.sizeof(t)
+    return CType(t.cname, size, t.cname in ("float", "double", "long double") or t.kind in ("struct", "union"))
 
 
 def _from_ctypes(value: Any, role: Role) -> Function:
     address = ctypes.cast(value, ctypes.c_void_p).value
     if not address:
         raise ValueError(f"the {role.name} is a NULL pointer: {value!r}")
-    if value.argtypes is not None and len(value.argtypes) != len(role.parameters):
-        raise TypeError(
-            f"the {role.name} must be a C function {role.c_type}, but {value!r} takes {len(value.argtypes)} arguments"
-        )
-    for name, argument in zip(role.parameters, value.argtypes or (), strict=False):
-        if ctypes.sizeof(argument) != ctypes.sizeof(ctypes.c_void_p) or argument in (ctypes.c_double,):
-            raise TypeError(
-                f"the {role.name} must be a C function {role.c_type}, but {value!r} takes a {argument.__name__} "
-                f"as {name}"
-            )
-    if role is THREAD and (value.restype is None or ctypes.sizeof(value.restype) != ctypes.sizeof(ctypes.c_int)):
-        raise TypeError(f"the {role.name} must return a c_int, but {value!r} returns {value.restype!r}")
+    if value.argtypes is not None:  # a function of a library whose types nobody has told is taken on trust
+        _check_c_types(value, role, [_ctypes_type(t) for t in value.argtypes], _ctypes_type(value.restype))
     return Function(address, None, value)
+
+
+def _ctypes_type(t: Any) -> CType:
+    if t is None:
+        return CType("None", 0, False)
+    is_float = t in (ctypes.c_float, ctypes.c_double, ctypes.c_longdouble)
+    return CType(t.__name__, ctypes.sizeof(t), is_float)
 
 
 def _from_numba(value: Any, role: Role) -> Function:
     signature = getattr(value, "_sig", None)
-    arguments = getattr(signature, "args", None)
-    problem = None
-    if arguments is not None and len(arguments) != len(role.parameters):
-        problem = f"takes {len(arguments)} arguments"
-    elif arguments is not None:
-        for name, argument in zip(role.parameters, arguments, strict=True):
-            pointer = type(argument).__name__ in ("RawPointer", "CPointer", "Opaque")
-            if not pointer and getattr(argument, "bitwidth", 0) != 8 * ffi.sizeof(VOID_P):
-                problem = f"takes a {argument} as {name}"
-        result = getattr(signature, "return_type", None)
-        if role is THREAD and getattr(result, "bitwidth", 0) != 8 * ffi.sizeof("int"):
-            problem = f"returns {result}"
-    if problem:
-        raise TypeError(
-            f"the {role.name} must be a C function {role.c_type}, but {value!r} {problem}; "
-            'decorate it with, say, @numba.cfunc("int32(int64, int64, voidptr)")'
-        )
+    if signature is not None:
+        try:
+            _check_c_types(value, role, [_numba_type(t) for t in signature.args], _numba_type(signature.return_type))
+        except TypeError as error:
+            numba_type = {"int": "int32", "void": "void", "void *": "intp"}[role.result]
+            arguments = ", ".join("intp" for _ in role.parameters)
+            raise TypeError(f'{error}; decorate it with, say, @numba.cfunc("{numba_type}({arguments})")') from None
     return Function(value.address, None, value)
+
+
+def _numba_type(t: Any) -> CType:
+    name = str(t)
+    if name == "none":
+        return CType(name, 0, False)
+    if type(t).__name__ in ("RawPointer", "CPointer", "Opaque", "EphemeralPointer"):
+        return CType(name, POINTER, False)
+    return CType(name, getattr(t, "bitwidth", 0) // 8, type(t).__name__ != "Integer")

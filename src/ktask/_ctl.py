@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ktask._convert import ITER, THREAD, UNDO, Function, address_of, function_of, size_of
+from ktask._convert import ITER, THREAD, UNDO, Function, address_of, count_of, function_of, size_of
 from ktask._core import ffi, lib
 from ktask._progress import Progress, progress_of
 from ktask._trace import Trace
@@ -82,8 +82,8 @@ class Ctl:
         self._iter = None if iter_func is None else function_of(iter_func, ITER)
         self._undo = None if undo_func is None else function_of(undo_func, UNDO)
         self._func_arg = func_arg
-        self._min_chunk_size = size_of(min_chunk_size, "min_chunk_size", least=1)
-        self._max_threads = 0 if max_threads is None else size_of(max_threads, "max_threads", least=1)
+        self._min_chunk_size = count_of(min_chunk_size, "min_chunk_size", least=1)
+        self._max_threads = 0 if max_threads is None else count_of(max_threads, "max_threads", least=1)
         self._align = 0 if align is None else size_of(align, "align", least=1)
         self._progress: Progress | None = progress_of(progress)
         if trace is not None and not isinstance(trace, Trace):
@@ -99,13 +99,15 @@ class Ctl:
     def _prepare(self) -> None:
         """Makes the C structure anew; runs under way have a copy of the one before."""
         functions = [f for f in (self._thread, self._undo) if f is not None]
-        self._calls_python = any(f.python for f in functions) or bool(self._iter and self._iter.python)
+        if self._iter is not None:
+            functions.append(self._iter)
+        self._calls_python = any(f.python is not None for f in functions)
         self._needs_call = self._calls_python or self._progress is not None
         self._identity = self._thread.identity
         # May a short run be one plain call of the Python callable?
         others = (self._iter, self._progress, self._trace)
         self._may_be_direct = self._thread.python is not None and all(other is None for other in others)
-        if any(f.address for f in functions):
+        if any(f.address for f in (self._thread, self._undo) if f is not None):
             self._arg_address, self._keep_arg = address_of(self._func_arg, "func_arg")
         else:
             self._arg_address, self._keep_arg = 0, None
@@ -128,7 +130,7 @@ class Ctl:
         """The thread and the undo function as C is to call them."""
 
         def cast(kind: str, f: Function, wrapped: Any, python: Any) -> Any:
-            if f.python:
+            if f.python is not None:
                 return python
             return wrapped if self._needs_call else ffi.cast(kind, f.address)
 
@@ -141,8 +143,8 @@ class Ctl:
 
     def _c_iter(self) -> Any:
         if self._iter is None:
-            return ffi.addressof(lib, "ktask_iter_range")
-        return lib.py_iter if self._iter.python else ffi.cast("ktask_iter_func", self._iter.address)
+            return ffi.NULL  # ktask_iter_range, without a lock
+        return lib.py_iter if self._iter.python is not None else ffi.cast("ktask_iter_func", self._iter.address)
 
     # The kernel's setters.
 
@@ -158,7 +160,7 @@ class Ctl:
 
     def set_max_threads(self, max_threads: int | None) -> None:
         """Sets the limit of threads, the caller included; None or 0 for as many as there are CPUs."""
-        self._max_threads = size_of(max_threads or 0, "max_threads")
+        self._max_threads = count_of(max_threads or 0, "max_threads")
         self._prepare()
 
     def set_align(self, align: int | None) -> None:

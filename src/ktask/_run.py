@@ -32,6 +32,7 @@ come in time, and C has nothing else to add."""
 
 MAX_SIZE = lib.KTASK_MAX_SIZE
 NO_CALL = ffi.NULL
+NO_ARG: Any = object()
 
 
 class TaskError(Exception):
@@ -90,7 +91,7 @@ class _Call:
     """One run that involves Python."""
 
     def __init__(self, ctl: Ctl, base: int, step: int, report: ProgressReport | None) -> None:
-        """``base`` and ``step`` turn the numbers that C counts with into a Python callable's."""
+        """``base`` and ``step`` turn the numbers that C counts with into the range's own."""
         self.func = ctl._thread.python if ctl._thread.takes_arg else _without_arg(ctl._thread.python)
         self.undo = ctl._undo.python if ctl._undo else None
         self.iter = ctl._iter.python if ctl._iter else None
@@ -100,7 +101,7 @@ class _Call:
         self.step = step
         self.report = report
         self.objects: dict[int, tuple[Any, ...]] = {}  # position's address: the object it stands for, and to keep
-        self.exceptions: list[BaseException] = []
+        self.exceptions: list[tuple[int, BaseException]] = []  # and the start of the chunk; 0 if not in one
         self.undo_exceptions: list[BaseException] = []
         self.handle: Any = None
         self.c = ffi.new(
@@ -125,7 +126,8 @@ class _Call:
     def value(self, position: int) -> Any:
         """What a position of C's stands for."""
         if self.iter is None:
-            return self.base + self.step * position
+            signed = position - ADDRESSES if position >= ADDRESSES // 2 else position
+            return self.base + self.step * signed
         return self.objects[position][0]
 
     def thread(self, start: int, end: int) -> int:
@@ -172,32 +174,41 @@ def _add_note(exception: BaseException, note: str) -> None:
         exception.add_note(note)
 
 
-def _failure(error: int, exceptions: list[BaseException], value: Callable[[Any], Any]) -> BaseException:
-    """The exception for a run that returned ``error``, while Python functions raised ``exceptions``."""
+def _failure(error: int, raised: list[tuple[int, BaseException]], value: Callable[[Any], Any]) -> BaseException:
+    """The exception for a run that returned ``error``, while Python functions raised some."""
+    report = lib.py_last_report()
     stray = _stray.pop(get_ident(), None)
+    exceptions = [e for _, e in raised]
     if stray is not None:
-        exceptions = [stray, *exceptions]
-    if exceptions:
-        # An interrupt is not lost to an error that happened at the same time.
-        first = next((e for e in exceptions if isinstance(e, KeyboardInterrupt)), exceptions[0])
-        for other in exceptions:
-            if other is not first:
-                _add_note(first, f"another chunk raised {other!r}")
-        return first
-    r = lib.py_last_report()
-    if r.kr_error == 0:  # it never began
+        exceptions.insert(0, stray)
+    interrupt = next((e for e in exceptions if isinstance(e, KeyboardInterrupt)), None)
+    if interrupt is not None:  # not lost to an error that happened at the same time
+        failure: BaseException = interrupt
+    elif error == RAISED and exceptions:
+        failed = int(ffi.cast("uintptr_t", report.kr_error_start))
+        failure = next((e for start, e in raised if start == failed), exceptions[0])
+    else:
+        failure = _error_result(error, report, value)
+    for other in exceptions:
+        if other is not failure:
+            _add_note(failure, f"another chunk raised {other!r}")
+    return failure
+
+
+def _error_result(error: int, report: Any, value: Callable[[Any], Any]) -> Exception:
+    """The exception for a run that failed with a number."""
+    if report.kr_error == 0:  # it never began
         return ValueError(f"ktask refused the run: {os.strerror(-error)}")
-    if not r.kr_error_end:  # no chunk failed
+    if not report.kr_error_start and not report.kr_error_end:  # no chunk failed
         return ForkedError(error) if error == -errno.ECHILD else TaskError(error)
-    return TaskError(error, value(r.kr_error_start), value(r.kr_error_end))
+    return TaskError(error, value(report.kr_error_start), value(report.kr_error_end))
 
 
 # ---- C calls back -----------------------------------------------------------------------------------------------
 
 
-def _call_of(traceback: TracebackType | None) -> _Call | None:
+def _call_of(names: dict[str, Any]) -> _Call | None:
     """The run that a callback was called for, from the names of the callback's own frame."""
-    names = traceback.tb_frame.f_locals if traceback else {}
     if "c_call" in names:
         handle = names["c_call"].handle
     elif "position" in names:
@@ -210,15 +221,16 @@ def _call_of(traceback: TracebackType | None) -> _Call | None:
 
 def _raised(kind: type, exception: BaseException, traceback: TracebackType | None) -> None:
     exception = exception.with_traceback(traceback)
-    call = _call_of(traceback)
+    names = traceback.tb_frame.f_locals if traceback else {}
+    call = _call_of(names)
     if call is None:
         _stray[get_ident()] = exception
     else:
-        call.exceptions.append(exception)
+        call.exceptions.append((names.get("start", 0), exception))
 
 
 def _undo_raised(kind: type, exception: BaseException, traceback: TracebackType | None) -> None:
-    call = _call_of(traceback)
+    call = _call_of(traceback.tb_frame.f_locals if traceback else {})
     if call is not None:
         call.undo_exceptions.append(exception)
 
@@ -292,11 +304,14 @@ def run(start: Any, size: int, ctl: Ctl) -> None:
 def _run_directly(thread: Function, indexes: range, arg: object) -> None:
     """Does all of a short run in one chunk, here and now."""
     start, end = indexes.start, indexes.start + len(indexes) * indexes.step
+    code = RAISED
     begin = perf_counter_ns()
     assert thread.python is not None
-    result = thread.python(start, end, arg) if thread.takes_arg else thread.python(start, end)
-    lib.py_remember(thread.identity, len(indexes), perf_counter_ns() - begin)
-    code = 0 if result is None else _code_of(result, thread.any_result)
+    try:
+        result = thread.python(start, end, arg) if thread.takes_arg else thread.python(start, end)
+        code = 0 if result is None else _code_of(result, thread.any_result)
+    finally:
+        lib.py_remember(thread.identity, len(indexes), perf_counter_ns() - begin, code)
     if code:
         raise TaskError(code, start, end)
 
@@ -370,8 +385,8 @@ def _run_call(nodes: list[Node], ctl: Ctl, step: int, report: ProgressReport | N
             raise _failure(error, [], _c_position)
         return
 
-    # C counts a Python callable's units from near 0, so that any ints of Python's will do.
-    counts = ctl._iter is None and ctl._thread.python is not None
+    # Where no C function sees them, numbers need not be C's.
+    counts = ctl._iter is None and ctl._thread.python is not None and not (ctl._undo and ctl._undo.address)
     base = _base_of(nodes, ctl, step) if counts else 0
     call = _Call(ctl, base, step, report)
     handle = call.c.handle = ffi.new_handle(call)
@@ -411,7 +426,7 @@ def _c_start(node: Node, ctl: Ctl) -> tuple[int, object]:
 
 
 def _base_of(nodes: list[Node], ctl: Ctl, step: int) -> int:
-    """The number that C's 0 stands for."""
+    """The number that C's 0 stands for: 0, unless some numbers are too small or too large for C."""
     for n in nodes:
         if isinstance(n.start, bool) or not hasattr(n.start, "__index__"):
             raise TypeError(
@@ -419,6 +434,8 @@ def _base_of(nodes: list[Node], ctl: Ctl, step: int) -> int:
                 f"not {type(n.start).__name__}: {n.start!r}"
             )
     base = min((operator.index(n.start) for n in nodes), default=0)
+    if step == 1 and base >= 0 and all(n.start + n.size <= MAX_SIZE for n in nodes):
+        return 0
     return base - base % ctl._align if ctl._align and step == 1 else base
 
 
@@ -427,7 +444,7 @@ def parallel_for(
     n_or_range: int | range,
     *,
     min_chunk: int = 1,
-    arg: object = None,
+    arg: object = NO_ARG,
     undo: object = None,
     max_threads: int | None = None,
     align: int | None = None,
@@ -437,8 +454,8 @@ def parallel_for(
     """Calls ``func(start, end)`` for chunks of ``range(n)`` or of a range, on all free CPUs.
 
     A chunk of ``range(a, b, step)`` is ``range(start, end, step)``. ``func`` is a Python callable that takes
-    ``(start, end)`` or ``(start, end, arg)``, or a C function as for ``Ctl``. It fails by raising, or by returning a
-    non-zero int; anything else that it returns is ignored. The other arguments are ``Ctl``'s.
+    ``(start, end)``, or ``(start, end, arg)`` if ``arg`` is given, or a C function as for ``Ctl``. It fails by raising,
+    or by returning a non-zero int; anything else that it returns is ignored. The other arguments are ``Ctl``'s.
 
     >>> import ktask
     >>> squares = [0] * 1000
@@ -450,9 +467,11 @@ def parallel_for(
     998001
     """
     indexes = n_or_range if isinstance(n_or_range, range) else range(size_of(n_or_range, "n_or_range"))
-    body = loop_body_of(func)
+    body = loop_body_of(func, takes_arg=arg is not NO_ARG)
+    if arg is NO_ARG:
+        arg = None
     if (
-        body.python
+        body.python is not None
         and (min_chunk, undo, max_threads, align, progress, trace) == (1, None, None, None, None, None)
         and 0 < lib.py_recall(body.identity) * len(indexes) < DIRECT_NS
     ):
@@ -470,10 +489,10 @@ def parallel_for(
     )
     if indexes.step == 1:
         run(indexes.start, len(indexes), ctl)
-    elif ctl._thread.python:
+    elif ctl._thread.python is not None and not (ctl._undo and ctl._undo.address):
         _run_nodes([Node(indexes.start, len(indexes))], ctl, indexes.step)
     else:
-        raise ValueError(f"a C function takes ranges with step 1 only, not {indexes!r}")
+        raise ValueError(f"C functions take ranges with step 1 only, not {indexes!r}")
 
 
 _NOTHING = ffi.new("struct ktask_ctl *", {"kc_struct_size": ffi.sizeof("struct ktask_ctl"), "kc_min_chunk_size": 1})

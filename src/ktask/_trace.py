@@ -18,6 +18,7 @@ TIME_UNITS = (("seconds", 1), ("milliseconds", 1e3), ("microseconds", 1e6))
 class Event:
     """One chunk: ``begin`` and ``end`` in seconds since the trace's first chunk began.
 
+    ``start`` is the chunk's position; in a range that begins below 0 or has a step, the number of units before it.
     ``thread`` 0 is the caller of the run, n the pool's helper number n - 1. ``cpu`` is where the chunk began, ``nid``
     the NUMA node that it belonged to (-1: none), ``result`` what the thread function returned.
     """

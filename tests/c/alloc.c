@@ -11,15 +11,7 @@
 #include <stdatomic.h>
 
 /* Sanitizers have allocators of their own in this place. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAVE_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define HAVE_SANITIZER 1
-#endif
-#endif
-
-#if defined(HAVE_SANITIZER) || !defined(__GLIBC__)
+#if UNDER_ASAN || UNDER_TSAN || !defined(__GLIBC__)
 
 int main(void)
 {

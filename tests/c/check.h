@@ -20,6 +20,23 @@
 
 enum { SKIPPED = 77 };
 
+/* Which sanitizer this is built with: gcc says so with a macro, clang when asked. */
+#ifdef __has_feature
+#define HAVE_FEATURE(feature) __has_feature(feature)
+#else
+#define HAVE_FEATURE(feature) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || HAVE_FEATURE(address_sanitizer)
+#define UNDER_ASAN 1
+#else
+#define UNDER_ASAN 0
+#endif
+#if defined(__SANITIZE_THREAD__) || HAVE_FEATURE(thread_sanitizer)
+#define UNDER_TSAN 1
+#else
+#define UNDER_TSAN 0
+#endif
+
 /* _exit, since a failure may be found in any thread, or in a child that inherited half-written output. */
 #define CHECK(condition)                                                                                               \
 	do {                                                                                                           \

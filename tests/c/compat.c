@@ -25,9 +25,9 @@ static void *never(void *position, size_t size)
 static void older(void)
 {
 	static const size_t ends[] = {
-		offsetof(struct ktask_ctl, kc_iter_func),   offsetof(struct ktask_ctl, kc_max_threads),
-		offsetof(struct ktask_ctl, kc_align),	    offsetof(struct ktask_ctl, kc_poll_func),
-		offsetof(struct ktask_ctl, kc_report),	    offsetof(struct ktask_ctl, kc_trace),
+		offsetof(struct ktask_ctl, kc_iter_func), offsetof(struct ktask_ctl, kc_max_threads),
+		offsetof(struct ktask_ctl, kc_align),	  offsetof(struct ktask_ctl, kc_poll_func),
+		offsetof(struct ktask_ctl, kc_report),	  offsetof(struct ktask_ctl, kc_trace),
 		offsetof(struct ktask_ctl, kc_identity),
 	};
 

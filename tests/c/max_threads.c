@@ -50,13 +50,13 @@ static void try(size_t max_threads, size_t units, int wanted, const void *identi
 	CHECK((int)report.kr_threads >= wanted);
 }
 
-static const char identities[300 * MAX_WANTED * 3];
+static const char identities[60 * MAX_WANTED * 3];
 
 static void exactly_so_many(void)
 {
 	const char *identity = identities;
 
-	for (int i = 0; i < rounds(300, 20); i++)
+	for (int i = 0; i < rounds(60, 10); i++)
 		for (int n = 1; n <= MAX_WANTED; n += 2) {
 			try((size_t)n, 64, n, identity++);
 			try((size_t)n, (size_t)n, n, identity++);
@@ -79,7 +79,7 @@ int main(void)
 {
 	use_helpers(HELPERS);
 	in_child(exactly_so_many);
-	for (int i = 0; i < rounds(20, 3); i++) {
+	for (int i = 0; i < rounds(6, 2); i++) {
 		in_child(all_there_are);
 		in_child(not_more_than_there_are);
 	}

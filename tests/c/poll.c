@@ -97,7 +97,10 @@ static void stops(void)
 	}
 }
 
-/* The caller has nothing left to do and waits for a helper that goes on until it has polled: everything is undone. */
+/*
+ * The caller has nothing left to do and waits for a helper, whose chunk still lasts a while when the run is stopped:
+ * nobody is polled again, and everything is undone.
+ */
 static atomic_bool helper_came;
 
 static int long_helper(void *start, void *end, void *arg)
@@ -111,6 +114,7 @@ static int long_helper(void *start, void *end, void *arg)
 		helper_came = true;
 		while (!polled_enough)
 			sched_yield();
+		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
 	}
 	return error;
 }

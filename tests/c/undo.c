@@ -12,7 +12,7 @@ enum { MAX_UNITS = 8, BASE = 100, ERROR = 1000 };
 enum state { UNTOUCHED, FINISHED, FAILED, UNDONE };
 
 static _Atomic enum state state[MAX_UNITS];
-static unsigned failing; /* a bit for each unit */
+static unsigned failing;   /* a bit for each unit */
 static atomic_uint errors; /* of the units whose chunks have failed */
 static pthread_t caller;
 static size_t undo_from; /* nothing below is undone from now on */

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* With CONFIG_KTASK=0 the header is all there is, and the results are the same, undo included. */
+#include "check.h"
+#include "ktask.h"
+
+#include <errno.h>
+#include <stdbool.h>
+
+#if CONFIG_KTASK
+#error this test is about the header without the library
+#endif
+
+enum { UNITS = 40, ERROR = 3 };
+
+static char done[UNITS];
+static size_t fails_at, nr_calls, nr_polls;
+
+static int work(char *start, char *end, size_t *calls)
+{
+	++*calls;
+	if (start <= done + fails_at && end > done + fails_at)
+		return ERROR;
+	for (; start < end; start++)
+		CHECK((*start)++ == 0);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static void undo(char *start, char *end, size_t *calls)
+{
+	CHECK(calls == &nr_calls);
+	for (; start < end; start++)
+		CHECK(--*start == 0);
+}
+
+static int poll(size_t nr_done, size_t total, void *stop_at)
+{
+	CHECK(nr_done <= total && total == UNITS);
+	return nr_polls++ == *(size_t *)stop_at ? -7 : 0;
+}
+
+static void check_none_done(void)
+{
+	for (int i = 0; i < UNITS; i++)
+		CHECK(done[i] == 0);
+}
+
+static void runs(void)
+{
+	DEFINE_KTASK_CTL(ctl, work, &nr_calls, 5);
+
+	fails_at = UNITS;
+	CHECK(ktask_init() == 0);
+	CHECK(ktask_run(done, UNITS, &ctl) == KTASK_RETURN_SUCCESS);
+	for (int i = 0; i < UNITS; i++)
+		CHECK(done[i]-- == 1);
+	nr_calls = 0;
+	CHECK(ktask_run(done, 0, &ctl) == KTASK_RETURN_SUCCESS);
+	CHECK(ktask_run_numa(NULL, 0, &ctl) == KTASK_RETURN_SUCCESS);
+	CHECK(nr_calls == 0);
+}
+
+static void failures(void)
+{
+	for (fails_at = 0; fails_at < UNITS; fails_at++)
+		for (size_t cut = 0; cut <= UNITS; cut++) {
+			struct ktask_node nodes[3] = { { done, cut, 0 },
+						       { done, 0, NUMA_NO_NODE },
+						       { done + cut, UNITS - cut, NUMA_NO_NODE } };
+			DEFINE_KTASK_CTL(ctl, work, &nr_calls, 1);
+
+			ktask_ctl_set_undo_func(&ctl, undo);
+			CHECK(ktask_run_numa(nodes, 3, &ctl) == ERROR);
+			check_none_done();
+		}
+}
+
+static void polls(void)
+{
+	for (size_t stop_at = 0; stop_at < 2; stop_at++) {
+		struct ktask_node nodes[2] = { { done, 10, NUMA_NO_NODE }, { done + 10, UNITS - 10, NUMA_NO_NODE } };
+		DEFINE_KTASK_CTL(ctl, work, &nr_calls, 1);
+
+		nr_polls = 0;
+		fails_at = UNITS;
+		ktask_ctl_set_undo_func(&ctl, undo);
+		ktask_ctl_set_poll_func(&ctl, poll, &stop_at);
+		CHECK(ktask_run_numa(nodes, 2, &ctl) == -7);
+		check_none_done();
+	}
+}
+
+/* Refused alike with and without the library. */
+static void bad_input(void)
+{
+	static struct ktask_node nodes[KTASK_MAX_NODES + 1];
+	struct ktask_ctl zero = { 0 };
+	DEFINE_KTASK_CTL(ctl, work, &nr_calls, 0);
+
+	nr_calls = 0;
+	CHECK(ktask_run(done, UNITS, NULL) == -EINVAL);
+	CHECK(ktask_run(done, UNITS, &zero) == -EINVAL);
+	CHECK(ktask_run(done, UNITS, &ctl) == -EINVAL);
+	ctl.kc_min_chunk_size = 1;
+	CHECK(ktask_run_numa(NULL, 1, &ctl) == -EINVAL);
+	CHECK(ktask_run(done, KTASK_MAX_SIZE + 1, &ctl) == -EOVERFLOW);
+	CHECK(ktask_run(AT(UINTPTR_MAX - 9), 10, &ctl) == -EOVERFLOW);
+	CHECK(ktask_run_numa(nodes, KTASK_MAX_NODES + 1, &ctl) == -E2BIG);
+	ctl.kc_struct_size = 0;
+	CHECK(ktask_run(done, UNITS, &ctl) == -EINVAL);
+	CHECK(nr_calls == 0);
+}
+
+static void default_iterator(void)
+{
+	DEFINE_KTASK_CTL(ctl, work, &nr_calls, 1);
+
+	ktask_ctl_set_iter_func(&ctl, NULL); /* the default, as with the library */
+	fails_at = UNITS;
+	CHECK(ktask_run(done, UNITS, &ctl) == KTASK_RETURN_SUCCESS);
+}
+
+static void report(void)
+{
+	struct ktask_report r = KTASK_REPORT_INITIALIZER;
+	DEFINE_KTASK_CTL(ctl, work, &nr_calls, 1);
+
+	memset(done, 0, sizeof(done));
+	fails_at = UNITS;
+	r.kr_error = 1234;
+	ktask_ctl_set_report(&ctl, &r);
+	CHECK(ktask_run(done, UNITS, &ctl) == KTASK_RETURN_SUCCESS);
+	CHECK(r.kr_error == KTASK_RETURN_SUCCESS && r.kr_threads == 1 && r.kr_chunks == 1);
+}
+
+int main(void)
+{
+	char text[200], little[5];
+	size_t length = ktask_describe(text, sizeof(text));
+
+	CHECK(length == strlen(text) && strstr(text, "\"enabled\": false"));
+	CHECK(ktask_describe(little, sizeof(little)) == length && strlen(little) == 4);
+	CHECK(ktask_describe(NULL, 0) == length);
+	runs();
+	failures();
+	polls();
+	bad_input();
+	in_child(default_iterator);
+	report();
+	return 0;
+}

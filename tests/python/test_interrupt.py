@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Ctrl-C stops a run, undoes it, and leaves all in order. In processes of their own, since signals are a process's."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fresh import MANY_HELPERS, fresh
+from meeting import Meeting
+
+import ktask
+
+TIMES = 20
+TOO_LONG = 2.0
+"""A run would last far longer than that, and an interrupt that works takes some milliseconds."""
+
+
+def interrupt_when(ready: Callable[[], bool]) -> Callable[[], float]:
+    """Sends SIGINT from a thread as soon as ``ready``; the function returned tells when that was."""
+    sent: list[float] = []
+
+    def send() -> None:
+        while not ready():
+            time.sleep(0.0005)
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+
+    def joined() -> float:
+        thread.join()
+        return sent[0]
+
+    return joined
+
+
+def interrupted(run: Callable[[], None], ready: Callable[[], bool]) -> float:
+    """How many seconds ``run`` went on after it was interrupted."""
+    sent = interrupt_when(ready)
+    try:
+        run()
+    except KeyboardInterrupt:
+        end = time.monotonic()
+    else:
+        raise AssertionError("no KeyboardInterrupt")
+    return end - sent()
+
+
+def works() -> None:
+    numbers = [0] * 100
+
+    def body(start: int, end: int, arg: object) -> None:
+        for i in range(start, end):
+            numbers[i] += 1
+
+    ktask.run(0, 100, ktask.Ctl(body))
+    assert numbers == [1] * 100
+
+
+def repeat(once: Callable[[], float]) -> None:
+    longest = 0.0
+    for _ in range(TIMES):
+        longest = max(longest, once())
+        works()
+    print(f"at most {longest:.4f} s")
+    assert longest < TOO_LONG
+
+
+def in_python() -> None:
+    done: set[int] = set()
+
+    def body(start: int, end: int, arg: object) -> None:
+        for i in range(start, end):
+            time.sleep(0.001)
+            done.add(i)
+
+    def careful(start: int, end: int, arg: object) -> None:
+        try:
+            body(start, end, arg)
+        except BaseException:
+            done.difference_update(range(start, end))
+            raise
+
+    def undo(start: int, end: int, arg: object) -> None:
+        done.difference_update(range(start, end))
+
+    def once() -> float:
+        ctl = ktask.Ctl(careful, undo_func=undo)
+        seconds = interrupted(lambda: ktask.run(0, 10**6, ctl), lambda: len(done) > 20)
+        assert done == set()
+        return seconds
+
+    repeat(once)
+
+
+def in_c(path: str) -> None:
+    """Many chunks in C, and nothing of Python's but the poll."""
+    library = ctypes.CDLL(path)
+    counter = ctypes.c_long(0)
+
+    def once() -> float:
+        ctl = ktask.Ctl(library.slow, counter, undo_func=library.slow_undo)
+        seconds = interrupted(lambda: ktask.run(0, 10**9, ctl), lambda: counter.value > 20)
+        assert counter.value == 0
+        return seconds
+
+    repeat(once)
+
+
+def waiting_for_a_helper() -> None:
+    """The caller is out of work; the helper's chunk goes on until the interrupt has come."""
+    main = threading.get_ident()
+
+    def once() -> float:
+        helper_is_here, over = threading.Event(), threading.Event()
+        undone: list[tuple[int, int]] = []
+
+        def body(start: int, end: int, arg: object) -> None:
+            if threading.get_ident() == main:
+                assert helper_is_here.wait(30)
+            else:
+                helper_is_here.set()
+                assert over.wait(30)
+
+        def report(done: int, total: int) -> None:
+            """Called while the caller waits, so that the interrupt comes while it does."""
+            if done == total and helper_is_here.is_set():
+                waiting.set()
+
+        def on_interrupt(number: int, frame: Any) -> None:
+            over.set()
+            raise KeyboardInterrupt
+
+        waiting = threading.Event()
+        signal.signal(signal.SIGINT, on_interrupt)
+        ctl = ktask.Ctl(
+            Meeting(body),
+            undo_func=lambda start, end, arg: undone.append((start, end)),
+            max_threads=2,
+            progress=report,
+        )
+        seconds = interrupted(lambda: ktask.run(0, 2, ctl), waiting.is_set)
+        assert sorted(i for start, end in undone for i in range(start, end)) == [0, 1]
+        return seconds
+
+    repeat(once)
+
+
+def before_the_run() -> None:
+    """A signal that came while Python could not look is not lost."""
+    for _ in range(TIMES):
+        calls: list[int] = []
+
+        def body(start: int, end: int, arg: list[int]) -> None:
+            if not arg:
+                arg.append(start)
+                signal.raise_signal(signal.SIGINT)
+
+        try:
+            ktask.run(0, 10**6, ktask.Ctl(body, calls, max_threads=1))
+        except KeyboardInterrupt:
+            pass
+        else:
+            raise AssertionError("no KeyboardInterrupt")
+        works()
+
+
+def other_handler() -> None:
+    """What a handler of another signal raises stops the run as well; one that raises nothing does not."""
+
+    class AlarmError(Exception):
+        pass
+
+    seen: list[int] = []
+
+    def on_alarm(number: int, frame: Any) -> None:
+        seen.append(number)
+        if len(seen) == 3:
+            raise AlarmError
+
+    signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, 0.03, 0.03)
+    try:
+        ktask.run(0, 10**9, ktask.Ctl(lambda start, end, arg: time.sleep(0.001)))
+    except AlarmError:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert len(seen) == 3
+    else:
+        raise AssertionError("the handler's exception is lost")
+    works()
+
+
+SETTINGS = pytest.mark.parametrize(
+    "settings", [{}, MANY_HELPERS, {"KTASK": "off"}], ids=["default", "many helpers", "off"]
+)
+
+
+@SETTINGS
+def test_during_python_functions(settings: dict[str, str]) -> None:
+    print(fresh(in_python, **settings))
+
+
+@SETTINGS
+def test_during_c_functions(settings: dict[str, str], clib_path: Path) -> None:
+    print(fresh(in_c, str(clib_path), **settings))
+
+
+def test_while_waiting_for_a_helper() -> None:
+    print(fresh(waiting_for_a_helper, **MANY_HELPERS))
+
+
+@SETTINGS
+def test_from_within(settings: dict[str, str]) -> None:
+    fresh(before_the_run, **settings)
+
+
+@SETTINGS
+def test_other_signals(settings: dict[str, str]) -> None:
+    fresh(other_handler, **settings)
