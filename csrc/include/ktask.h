@@ -324,7 +324,8 @@ static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, stru
 	void *end = NULL;
 	int error = 0;
 
-	if (!ctl || !ctl->kc_thread_func || !ctl->kc_min_chunk_size || (nr_nodes && !nodes))
+	if (!ctl || ctl->kc_struct_size < offsetof(struct ktask_ctl, kc_iter_func) || !ctl->kc_thread_func ||
+	    !ctl->kc_min_chunk_size || (nr_nodes && !nodes))
 		return -22; /* -EINVAL */
 	if (nr_nodes > KTASK_MAX_NODES)
 		return -7; /* -E2BIG */
