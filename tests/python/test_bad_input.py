@@ -14,8 +14,9 @@ import pytest
 from clib import CLib
 
 import ktask
+from ktask._core import lib
 
-MAX_SIZE = (2**64 - 1) // 4
+MAX_SIZE = lib.KTASK_MAX_SIZE
 
 THREAD = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -74,7 +75,7 @@ def test_sizes(function: object, size: Any, error: type[Exception], message: str
 
 @pytest.mark.parametrize("name", ["min_chunk_size", "max_threads", "align"])
 @pytest.mark.parametrize(
-    ("value", "error"), [(0, ValueError), (-1, ValueError), (2**62, OverflowError), (1.5, TypeError), ("1", TypeError)]
+    ("value", "error"), [(0, ValueError), (-1, ValueError), (2**64, OverflowError), (1.5, TypeError), ("1", TypeError)]
 )
 def test_options(name: str, value: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=rf"^{name} .*{value}"):

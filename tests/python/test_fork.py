@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
-from meeting import Meeting, meet
+from meeting import meet, meeting_of
 
 import ktask
 
@@ -147,7 +147,7 @@ def test_a_fork_inside_a_run(run: Callable[..., object]) -> None:
         together.wait(DEADLINE)
 
     try:
-        run(0, 2, ktask.Ctl(Meeting(body), max_threads=2))
+        run(0, 2, ktask.Ctl(meeting_of(body), max_threads=2))
     except ktask.ForkedError as error:
         message = str(error)
         in_this_child(lambda: check_child(pids, message))

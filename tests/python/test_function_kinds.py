@@ -176,7 +176,7 @@ UNDO_KINDS = ["python", "ctypes", "cffi"]
 ITER_KINDS = ["none", "python", "cffi", "ctypes", "address"]
 
 
-@pytest.mark.parametrize("kinds", product(THREAD_KINDS, UNDO_KINDS, ITER_KINDS), ids="-".join)
+@pytest.mark.parametrize("kinds", list(product(THREAD_KINDS, UNDO_KINDS, ITER_KINDS)), ids="-".join)
 @pytest.mark.parametrize("start", [0, 40])
 def test_mixtures(clib: CLib, numba_thread: Any, kinds: tuple[str, str, str], start: int) -> None:
     """All add 1 to the numbers of their chunks and take it away again: some in C, some in Python."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from fresh import MANY_HELPERS, fresh
-from meeting import Meeting
+from meeting import meeting_of
 
 import ktask
 
@@ -143,7 +143,7 @@ def waiting_for_a_helper() -> None:
         waiting = threading.Event()
         signal.signal(signal.SIGINT, on_interrupt)
         ctl = ktask.Ctl(
-            Meeting(body),
+            meeting_of(body),
             undo_func=lambda start, end, arg: undone.append((start, end)),
             max_threads=2,
             progress=report,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from clib import CLib
-from meeting import Meeting, meet
+from meeting import meet, meeting_of
 
 import ktask
 
@@ -24,8 +24,9 @@ def test_events_cover_all_units_of_a_python_function(start: int) -> None:
     trace = ktask.Trace()
     calls: list[tuple[int, int]] = []
     ktask.run(start, 500, ktask.Ctl(lambda start, end, arg: calls.append((start, end)), trace=trace))
-    assert covered(trace) == list(range(start, start + 500))
-    assert sorted((e.start, e.start + e.units) for e in trace.events) == sorted(calls)
+    before = min(start, 0)  # a start below 0 is counted from
+    assert covered(trace) == list(range(start - before, start - before + 500))
+    assert sorted((e.start + before, e.start + before + e.units) for e in trace.events) == sorted(calls)
     assert len(trace) == len(trace.events) == ktask.last_report().chunks
     assert trace.dropped == 0
 
@@ -48,7 +49,7 @@ def test_events_tell_threads_cpus_nodes_times_and_results() -> None:
         return 3 if start == 1 else 0
 
     with pytest.raises(ktask.TaskError):
-        ktask.run_numa([ktask.Node(0, 1, nid), ktask.Node(1, 1)], ktask.Ctl(Meeting(body), trace=trace))
+        ktask.run_numa([ktask.Node(0, 1, nid), ktask.Node(1, 1)], ktask.Ctl(meeting_of(body), trace=trace))
     assert len(trace) == 2
     for e in trace.events:
         assert (e.thread == 0) == starts[e.start]
