@@ -212,7 +212,7 @@ static void add_main_thread(struct cpus *allowed)
 
 static bool one_node(struct topology *t)
 {
-	if (!make_nodes(t, 1))
+	if (!t->nodes && !make_nodes(t, 1))
 		return false;
 	t->nr_nodes = 1;
 	t->of_nid[0] = 0;
