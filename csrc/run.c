@@ -24,6 +24,7 @@
 #define _GNU_SOURCE
 #include "chunk.h"
 #include "clock.h"
+#include "ctl.h"
 #include "pool.h"
 #include "thread_local.h"
 #include "trace.h"
@@ -31,7 +32,6 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <stddef.h>
 #include <string.h>
 
 /* The poll function is called this far apart. */
@@ -387,42 +387,6 @@ static void help(struct team *team, int helper, int node)
 
 /* ---- the call --------------------------------------------------------------------------------------------------- */
 
-/* Brings a control structure of any version of this header into the form of this one. */
-static int take_ctl(struct ktask_ctl *to, const struct ktask_ctl *from)
-{
-	size_t size;
-
-	if (!from)
-		return -EINVAL;
-	size = from->kc_struct_size;
-	if (size < offsetof(struct ktask_ctl, kc_iter_func))
-		return -EINVAL; /* not made by the initializer */
-	for (size_t i = sizeof(*to); i < size; i++)
-		if (((const char *)from)[i])
-			return -E2BIG; /* made by a newer one, with a feature in use that is not known here */
-	memset(to, 0, sizeof(*to));
-	memcpy(to, from, size < sizeof(*to) ? size : sizeof(*to));
-	if (!to->kc_iter_func)
-		to->kc_iter_func = ktask_iter_range;
-	return to->kc_thread_func && to->kc_min_chunk_size ? 0 : -EINVAL;
-}
-
-static int check_nodes(const struct ktask_node *nodes, size_t nr_nodes)
-{
-	if (nr_nodes > KTASK_MAX_NODES)
-		return -E2BIG;
-	if (nr_nodes && !nodes)
-		return -EINVAL;
-	for (size_t i = 0; i < nr_nodes; i++) {
-		if (nodes[i].kn_nid == NUMA_NO_NODE)
-			continue;
-		pool_start(); /* reads the topology, also where there is no pool to be had */
-		if (topology_of_nid(pool_topology(), nodes[i].kn_nid) < 0)
-			return -EINVAL;
-	}
-	return 0;
-}
-
 static unsigned count_threads(const struct run *run)
 {
 	size_t max = (size_t)pool_most_helpers() + 1;
@@ -494,32 +458,43 @@ static int node_of_caller(const struct run *run)
 	return run->cut.nr_cursors > 1 && pool_topology()->nr_nodes > 1 ? topology_here(pool_topology(), &cpu) : -1;
 }
 
-/* The run proper: all that could be refused has been. */
-static int run_cut(struct run *run)
+/* What a run begins with; all that could be refused has been. */
+static void prepare(struct run *run, struct chunk *holes)
 {
-	struct chunk holes[run->nr_holes];
-	struct worker caller = { .run = run, .thread = 0, .node = node_of_caller(run), .now = run->begin };
-	size_t undone = 0;
-	int error;
-
-	caller.joined = caller.called_at = caller.polled = caller.now;
 	run->known = cost_recall(identity(run));
 	/* The microseconds of the clock are as good as dice. */
 	run->reluctant = run->known.helpers_wait && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
-	caller.pace.ns_per_unit = run->known.ns_per_unit;
 	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
 	if (run->floor_ns < FLOOR_NS)
 		run->floor_ns = FLOOR_NS;
 	run->holes.chunk = holes;
+	run->chunk_failed = false;
 	atomic_init(&run->holes.nr, 0);
 	atomic_init(&run->error, 0);
 	atomic_init(&run->chunks, 0);
 	atomic_init(&run->threads, 0);
 	atomic_init(&run->max_threads, run->nr_holes);
-	atomic_init(&run->ns_per_unit, (float)caller.pace.ns_per_unit);
-	run->chunk_failed = false;
+	atomic_init(&run->ns_per_unit, 0);
 	team_init(&run->team, help, run->nr_holes - 1);
+}
 
+static int run_cut(struct run *run)
+{
+	struct chunk holes[run->nr_holes];
+	struct worker caller = {
+		.run = run,
+		.thread = 0,
+		.node = node_of_caller(run),
+		.joined = run->begin,
+		.now = run->begin,
+		.called_at = run->begin,
+		.polled = run->begin,
+	};
+	size_t undone = 0;
+	int error;
+
+	prepare(run, holes);
+	caller.pace.ns_per_unit = run->known.ns_per_unit;
 	call_at_once(&caller);
 	work(&caller);
 	wait_for_helpers(&caller);
