@@ -32,8 +32,8 @@ test-python: $(VENV)/.test ## Python tests
 
 lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check src tests bench setup.py
+	$(BIN)/ruff format --check src tests bench setup.py
 	$(MAKE) -C tests/c lint CLANG_FORMAT=$(abspath $(BIN)/clang-format)
 
 lib: ## the C library alone, in csrc/build

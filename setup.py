@@ -4,5 +4,5 @@ from setuptools import setup
 
 setup(
     cffi_modules=["src/ktask/_build.py:ffibuilder", "src/ktask/_demo_build.py:ffibuilder"],
-    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}, "build_ext": {"force": True}},
 )

@@ -171,6 +171,38 @@ static int meet_and_fork(void *start, void *end, struct pair *p)
 	return KTASK_RETURN_SUCCESS;
 }
 
+/* Helpers come in the child as well: the caller waits for one. */
+static int meet(void *start, void *end, void *here)
+{
+	(void)start, (void)end;
+	atomic_fetch_add((atomic_int *)here, 1);
+	while (*(atomic_int *)here < 2)
+		sched_yield();
+	return KTASK_RETURN_SUCCESS;
+}
+
+static void check_helpers_come(void)
+{
+	atomic_int here = 0;
+	DEFINE_KTASK_CTL(ctl, meet, &here, 1);
+
+	CHECK(ktask_run(AT(0), 2, &ctl) == KTASK_RETURN_SUCCESS);
+}
+
+static void children_have_helpers(void)
+{
+	check_helpers_come();
+	for (int i = 0; i < rounds(20, 2); i++) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			check_helpers_come();
+			exit(0);
+		}
+		check_child(child);
+	}
+}
+
 static void fork_in_company(bool caller_forks)
 {
 	struct pair p = { .caller = pthread_self(), .caller_forks = caller_forks };
@@ -180,6 +212,7 @@ static void fork_in_company(bool caller_forks)
 
 	if (getpid() != parent) {
 		CHECK(caller_forks && error == -ECHILD);
+		check_helpers_come();
 		check_library();
 		exit(0);
 	}
@@ -207,5 +240,6 @@ int main(void)
 	with_each_setting(all);
 	use_helpers(7);
 	in_child(in_company);
+	in_child(children_have_helpers);
 	return 0;
 }

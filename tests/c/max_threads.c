@@ -64,6 +64,28 @@ static void exactly_so_many(void)
 		}
 }
 
+/* Nobody waits: threads come and go, and several may call the last helper at the same time. */
+static int stay_a_while(void *start, void *end, struct meeting *m)
+{
+	(void)start, (void)end;
+	CHECK(atomic_fetch_add(&m->here, 1) < m->wanted);
+	sched_yield();
+	atomic_fetch_sub(&m->here, 1);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static void never_more(void)
+{
+	for (int i = 0; i < rounds(3000, 50); i++) {
+		struct meeting m = { .wanted = 2 + i % 5 };
+		DEFINE_KTASK_CTL(ctl, stay_a_while, &m, 1);
+
+		ktask_ctl_set_max_threads(&ctl, (size_t)m.wanted);
+		ktask_ctl_set_identity(&ctl, &identities[i % 60]);
+		CHECK(ktask_run(AT(1), 60, &ctl) == KTASK_RETURN_SUCCESS);
+	}
+}
+
 /* With none asked for, as many as there are. */
 static void all_there_are(void)
 {
@@ -79,6 +101,7 @@ int main(void)
 {
 	use_helpers(HELPERS);
 	in_child(exactly_so_many);
+	in_child(never_more);
 	for (int i = 0; i < rounds(6, 2); i++) {
 		in_child(all_there_are);
 		in_child(not_more_than_there_are);

@@ -69,6 +69,51 @@ static void locality(void)
 		CHECK(done[i] == 1);
 }
 
+/*
+ * Each node has a helper, but there are two CPUs, of which one is a caller's: two callers on different nodes may not
+ * have both.
+ */
+static _Thread_local bool is_caller;
+static atomic_int helpers_at_work;
+
+static int work_alone(void *start, void *end, void *arg)
+{
+	(void)start, (void)end, (void)arg;
+	if (!is_caller)
+		CHECK(atomic_fetch_add(&helpers_at_work, 1) == 0);
+	sched_yield();
+	if (!is_caller)
+		atomic_fetch_sub(&helpers_at_work, 1);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static void *call(void *unused)
+{
+	DEFINE_KTASK_CTL(ctl, work_alone, NULL, 1);
+
+	is_caller = true;
+	for (int i = 0; i < rounds(3000, 50); i++)
+		CHECK(ktask_run(AT(0), 60, &ctl) == KTASK_RETURN_SUCCESS);
+	return unused;
+}
+
+static void system_limit(void)
+{
+	pthread_t thread[4];
+	cpu_set_t two;
+
+	CPU_ZERO(&two);
+	CPU_SET(0, &two);
+	CPU_SET(1, &two);
+	if (sched_setaffinity(0, sizeof(two), &two) != 0 || sched_getaffinity(0, sizeof(two), &two) != 0 ||
+	    CPU_COUNT(&two) != 2)
+		return; /* not on this machine */
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_create(&thread[i], NULL, call, NULL) == 0);
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_join(thread[i], NULL) == 0);
+}
+
 static int count(void *start, void *end, void *n)
 {
 	atomic_fetch_add((atomic_size_t *)n, (uintptr_t)end - (uintptr_t)start);
@@ -112,6 +157,9 @@ int main(void)
 	setenv("KTASK", "off", 1);
 	in_child(numbers);
 	unsetenv("KTASK");
+	unsetenv("KTASK_HELPERS");
+	in_child(system_limit);
+	use_helpers(HELPERS);
 	fsroot_remove();
 
 	for (size_t i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++) {
