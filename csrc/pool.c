@@ -36,7 +36,8 @@
  *   8. see CALLED in the word, then that helper->team is this team; then take CALLED off if the word has not changed.
  *      If it has not, no other call was made in between, so it is this team's; and the step that succeeds, this or 5,
  *      decides: after this one the helper has never seen the call. A futex_wake on its way to it is spurious. The
- *      caller is the owner now; it undoes 2 and 1, and sets the idle bit.
+ *      caller is the owner now; it undoes 2 and 1, and sets the idle bit. It may leave LINGERING behind where PARKED
+ *      was: the futex_wake of step 3 is done or will be, so the helper comes and lingers.
  * Gathering (team_gather), by the caller
  *   9. dismiss, then wait until team->here is 0: a while by looking, then asleep with TEAM_CALLER_SLEEPS in the word,
  *      which the last to leave sees in what step 6 subtracted from. Asleep only while the word is unchanged, so the
@@ -144,7 +145,7 @@ void set_idle(struct helper *h)
 /* Waits awake for a call, until that no longer pays or somebody else wants the CPU. */
 static void linger(struct helper *h)
 {
-	uint64_t end = h->idle_since + LINGER_NS, last = h->idle_since, yielded = last;
+	uint64_t last = clock_ns(), end = last + LINGER_NS, yielded = last;
 	uint32_t word;
 
 	atomic_fetch_add_explicit(&pool.nr_lingering, 1, memory_order_relaxed);

@@ -63,7 +63,7 @@ enum { TRY_AGAIN_RUNS = 16 };
 enum { FEW_CHUNKS = 64 };
 
 /* What calling a helper costs that lingers: a cache line to and fro, and then as much again to share the work. */
-enum { WARM_NS = 1000 };
+enum { WARM_NS = 2500 };
 
 /* Runs follow in quick succession when no more than this lies between them: while a helper lingers. */
 enum { QUICK_NS = 50000 };

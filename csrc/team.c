@@ -257,10 +257,15 @@ static void dismiss(struct team *team)
 			struct helper *h = &pool.helpers[i * HELPER_BITS + __builtin_ctzll(bits)];
 			/* Acquires helper->team of that call, or of a later one, after which the exchange fails. */
 			uint32_t word = atomic_load_explicit(&h->word, memory_order_acquire);
+			uint32_t free = word & ~(uint32_t)CALLED;
+
+			/* On its way already: then it had better stay awake for the next run. */
+			if (team->hot)
+				free = (free & ~(uint32_t)STATE) | LINGERING;
 
 			if (!(word & CALLED) || atomic_load_explicit(&h->team, memory_order_relaxed) != team ||
-			    !atomic_compare_exchange_strong_explicit(&h->word, &word, word & ~(uint32_t)CALLED,
-								     memory_order_acq_rel, memory_order_relaxed))
+			    !atomic_compare_exchange_strong_explicit(&h->word, &word, free, memory_order_acq_rel,
+								     memory_order_relaxed))
 				continue;
 			atomic_fetch_and_explicit(&team->called[i], ~(bits & -bits), memory_order_relaxed);
 			/* Willed when it was in this team before, in the moment it left. */
