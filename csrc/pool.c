@@ -437,7 +437,7 @@ static void after_fork_in_parent(void)
 
 static void after_fork_in_child(void)
 {
-	pool.starting = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	pthread_mutex_unlock(&pool.starting);
 	atomic_fetch_add_explicit(&pool.forks, 1, memory_order_relaxed);
 	atomic_store_explicit(&pool.nr_lingering, 0, memory_order_relaxed);
 	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);

@@ -279,8 +279,12 @@ static size_t next_size(const struct worker *w)
 			return remaining;
 		target = floor + (double)(w->now - run->begin); /* at most twice as late as it could be */
 	}
-	if (run->cut.nr_cursors > 1) /* this node's share of them */
-		threads = (size_t)((double)threads * (double)remaining / (double)cut_remaining(&run->cut)) + 1;
+	if (run->cut.nr_cursors > 1) {		       /* this node's share of them */
+		size_t all = cut_remaining(&run->cut); /* less than remaining, even 0, where others have just claimed */
+
+		if (all > remaining)
+			threads = (size_t)((double)threads * (double)remaining / (double)all) + 1;
+	}
 	return pace_next(&w->pace, run->cut.quantum, remaining, threads, floor,
 			 target < TARGET_NS ? target : TARGET_NS);
 }

@@ -93,7 +93,7 @@ static bool place(struct helper *h, const struct team *team)
 
 	if ((atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
 	    pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu)
-		return true; /* as it was a moment ago */
+		return true; /* where it was some 50 us ago; whether the caller has since been confined is not looked up */
 	topology_allowed(team->caller, &allowed);
 	/* The helper itself has its place in the team already. */
 	if (!pool.oversubscribed && team_size(team) >= (unsigned)cpus_count(&allowed))

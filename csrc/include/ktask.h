@@ -86,7 +86,10 @@ struct ktask_node {
 	int kn_nid;	     /* node number as the system counts them */
 };
 
-/* One chunk that was done, as ktask_ctl_set_trace() records it. Times are CLOCK_MONOTONIC, in nanoseconds. */
+/*
+ * One chunk that was done, as ktask_ctl_set_trace() records it. Times are in nanoseconds of CLOCK_MONOTONIC, or of
+ * TIME_UTC with CONFIG_KTASK=0.
+ */
 struct ktask_event {
 	uint64_t ke_begin;
 	uint64_t ke_end;
@@ -123,9 +126,7 @@ struct ktask_report {
 
 #define KTASK_REPORT_INITIALIZER                                                                                       \
 	{                                                                                                              \
-		.kr_struct_size = sizeof(struct ktask_report), .kr_ns = 0, .kr_chunks = 0, .kr_undone = 0,             \
-		.kr_threads = 0, .kr_called = 0, .kr_cancelled = 0, .kr_willed = 0, .kr_error = 0, .kr_error_nid = 0,  \
-		.kr_error_start = NULL, .kr_error_end = NULL,                                                          \
+		sizeof(struct ktask_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL                                     \
 	}
 
 /*
@@ -150,12 +151,11 @@ struct ktask_ctl {
 	size_t kc_call_ns;		/* default 0: next to nothing */
 };
 
+/* In the order of the members, without their names, which C++ before C++20 does not know. */
 #define KTASK_CTL_INITIALIZER(thread_func, func_arg, min_chunk_size)                                                   \
 	{                                                                                                              \
-		.kc_struct_size = sizeof(struct ktask_ctl), .kc_thread_func = (ktask_thread_func)(thread_func),        \
-		.kc_undo_func = NULL, .kc_func_arg = (func_arg), .kc_min_chunk_size = (min_chunk_size),                \
-		.kc_iter_func = ktask_iter_range, .kc_max_threads = 0, .kc_align = 0, .kc_poll_func = NULL,            \
-		.kc_poll_arg = NULL, .kc_report = NULL, .kc_trace = NULL, .kc_identity = NULL, .kc_call_ns = 0,        \
+		sizeof(struct ktask_ctl), (ktask_thread_func)(thread_func), NULL, (func_arg), (min_chunk_size),        \
+			ktask_iter_range, 0, 0, NULL, NULL, NULL, NULL, NULL, 0                                        \
 	}
 
 /*
@@ -382,7 +382,7 @@ static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, stru
 
 static inline int ktask_run(void *start, size_t task_size, struct ktask_ctl *ctl)
 {
-	struct ktask_node node = { .kn_start = start, .kn_task_size = task_size, .kn_nid = NUMA_NO_NODE };
+	struct ktask_node node = { start, task_size, NUMA_NO_NODE };
 
 	return ktask_run_numa(&node, 1, ctl);
 }

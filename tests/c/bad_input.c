@@ -30,7 +30,7 @@ static int poll(size_t done, size_t total, void *arg)
 static void *step(void *position, size_t size)
 {
 	nr_calls++;
-	return (char *)position + size;
+	return AT((uintptr_t)position + size);
 }
 
 static struct ktask_ctl good(void)

@@ -49,10 +49,12 @@ enum { SKIPPED = 77 };
 /* Position n of a task whose units are numbers. */
 #define AT(n) ((void *)(uintptr_t)(n))
 
-/* Under a simulator, or for the impatient: the same tests with fewer rounds. */
+/* Under a simulator, or for the impatient: the same tests with fewer rounds. ThreadSanitizer is slow as well. */
 static inline int rounds(int normal, int quick)
 {
-	return getenv("CHECK_QUICK") ? quick : normal;
+	if (getenv("CHECK_QUICK"))
+		return quick;
+	return UNDER_TSAN && normal / 2 > quick ? normal / 2 : normal;
 }
 
 /* So many helpers, whatever the CPUs, that are called at the slightest occasion. Before the first use of ktask. */

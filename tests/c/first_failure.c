@@ -107,7 +107,7 @@ static void *during_a_claim(void *position, size_t size)
 		helper_may_fail = true;
 		wait_until_helpers_are_gone();
 	}
-	return (char *)position + size;
+	return AT((uintptr_t)position + size);
 }
 
 static void check_during_a_claim(void)

@@ -112,7 +112,7 @@ static int add_and_fork(void *start, void *end, struct task *task)
 
 static void *step(void *position, size_t size)
 {
-	return (char *)position + size;
+	return AT((uintptr_t)position + size);
 }
 
 static void fork_at(uintptr_t unit, bool nested, bool in_order)

@@ -144,12 +144,12 @@ static long helpers_switches(void)
 	return switches;
 }
 
-/* However long it takes others to do something: here, a few hundred processes to come and go. */
+/* However long it takes others to do something: here, a hundred processes to come and go. */
 static void check_sleep(void)
 {
 	long before = helpers_switches();
 
-	for (int i = 0; i < rounds(300, 10); i++) {
+	for (int i = 0; i < rounds(100, 10); i++) {
 		pid_t child = fork();
 
 		if (child == 0)

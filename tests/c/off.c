@@ -32,7 +32,7 @@ static void undo(void *start, void *end, void *arg)
 
 static void *step(void *position, size_t size)
 {
-	return (char *)position + size;
+	return AT((uintptr_t)position + size);
 }
 
 static int nr_threads(void)

@@ -110,7 +110,7 @@ static void undo(void *from, void *to, struct task *t)
 static void *walk(void *position, size_t size)
 {
 	sched_yield();
-	return (char *)position + size;
+	return AT((uintptr_t)position + size);
 }
 
 static int poll(size_t done, size_t total, void *arg)
@@ -223,7 +223,7 @@ static void all(void)
 
 int main(int argc, char **argv)
 {
-	nr_rounds = argc > 1 ? atoi(argv[1]) : rounds(10000, 50);
+	nr_rounds = argc > 1 ? atoi(argv[1]) : rounds(20000, 50);
 	first_seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 20181105;
 	CHECK(nr_rounds > 0 && first_seed > 0);
 	printf("stress %d %llu\n", nr_rounds, (unsigned long long)first_seed);

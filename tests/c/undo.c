@@ -56,7 +56,7 @@ static void undo(void *start, void *end, void *arg)
 
 static void *step(void *position, size_t size)
 {
-	return (char *)position + size;
+	return AT((uintptr_t)position + size);
 }
 
 static void try(size_t nr_units, size_t first_node, struct ktask_ctl *ctl)
