@@ -266,7 +266,6 @@ static size_t next_size(const struct worker *w)
 	const struct run *run = w->run;
 	size_t remaining = cursor_remaining(w->cursor);
 	size_t threads = team_size(&run->team) + 1;
-
 	double floor = run->floor_ns, target = TARGET_NS;
 
 	if (max_threads(run) == 1) {
@@ -279,7 +278,8 @@ static size_t next_size(const struct worker *w)
 			return remaining;
 		target = floor + (double)(w->now - run->begin); /* at most twice as late as it could be */
 	}
-	if (run->cut.nr_cursors > 1) {		       /* this node's share of them */
+	if (run->cut.nr_cursors > 1) {
+		/* This node's share of them. */
 		size_t all = cut_remaining(&run->cut); /* less than remaining, even 0, where others have just claimed */
 
 		if (all > remaining)
