@@ -17,8 +17,8 @@ from fresh import fresh
 ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("setuptools", "wheel", "pip", "cffi")),
-    reason="needs setuptools, wheel and pip",
+    not all(importlib.util.find_spec(name) for name in ("setuptools", "pip", "cffi")),
+    reason="needs setuptools, pip and cffi",
 )
 
 
@@ -42,7 +42,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked source distribution, built from a copy: a build leaves files in its folder."""
     folder = tmp_path_factory.mktemp("source")
     tree = folder / "tree"
-    ignored = shutil.ignore_patterns(".git", "build", "*.egg-info", "*.so", "__pycache__", ".*_cache", ".hypothesis")
+    ignored = shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", "*.so", "__pycache__", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, tree, ignore=ignored)
     code = f"import setuptools.build_meta as b; b.build_sdist({str(folder)!r})"
     build("-c", code, folder=tree)
