@@ -14,6 +14,7 @@ Everyday calls are ``parallel_for``, ``run`` and ``run_numa`` with a ``Ctl``; th
 (``DEFINE_KTASK_CTL``, ``ktask_run`` and so on) do the same with integer results.
 """
 
+from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
 from ktask._info import info, init
 from ktask._kernel import (
@@ -26,7 +27,7 @@ from ktask._kernel import (
     ktask_run,
     ktask_run_numa,
 )
-from ktask._run import ForkedError, Report, TaskError, last_report, parallel_for, run, run_numa
+from ktask._run import Report, last_report, parallel_for, run, run_numa
 from ktask._trace import Event, Trace
 
 __version__ = "0.1.0"
@@ -55,3 +56,6 @@ __all__ = [
     "run",
     "run_numa",
 ]
+
+for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace):
+    _class.__module__ = "ktask"  # the name to know it by, in tracebacks too

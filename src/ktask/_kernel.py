@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ktask._call import ForkedError, TaskError
 from ktask._ctl import Ctl, Node
-from ktask._run import ForkedError, TaskError, run, run_numa
+from ktask._run import run, run_numa
 
 KTASK_RETURN_SUCCESS = 0
 """What a thread function returns, and ``ktask_run``, when all went well."""

@@ -1,30 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The calls that do the work, and the callbacks through which C comes back to Python.
-
-A run whose functions are all C's is one call into C. Where one of them is Python's, C is given a ``struct py_call``
-as the functions' argument; its handle leads back to the ``_Call`` object of the run.
-"""
+"""The calls that do the work. A run whose functions are all C's is one call into C; for the others see ``_call``."""
 
 from __future__ import annotations
 
-import errno
 import operator
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from threading import get_ident
 from time import perf_counter_ns
-from types import TracebackType
 from typing import Any
 
+from ktask._call import RAISED, Call, TaskError, code_of, failure_of
 from ktask._convert import ADDRESSES, Function, address_of, loop_body_of, size_of
 from ktask._core import ffi, lib
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
 from ktask._progress import Report as ProgressReport
 from ktask._trace import Trace
-
-RAISED = -(2**31) + 1
-"""Result of a chunk whose Python function raised; also of wrapped_thread in _build.py."""
 
 DIRECT_NS = 200_000
 """A run of a Python callable that is expected to take no longer is one call in the calling thread: helpers would not
@@ -33,32 +23,6 @@ come in time, and C has nothing else to add."""
 MAX_SIZE = lib.KTASK_MAX_SIZE
 NO_CALL = ffi.NULL
 NO_ARG: Any = object()
-
-
-class TaskError(Exception):
-    """A thread function returned something else than 0; what was finished is undone, if there is an undo function.
-
-    ``code`` is what it returned; ``start`` and ``end`` are the chunk that it was given.
-    """
-
-    def __init__(self, code: int, start: Any = None, end: Any = None) -> None:
-        """The chunk is None where the code came from elsewhere than a chunk."""
-        super().__init__(code, start, end)
-        self.code = code
-        self.start = start
-        self.end = end
-
-    def __str__(self) -> str:
-        """Tells the code and the chunk."""
-        return f"the thread function returned {self.code} for the chunk from {self.start!r} to {self.end!r}"
-
-
-class ForkedError(TaskError):
-    """The process was forked off in the middle of the run, and the run's helpers exist in its parent only."""
-
-    def __str__(self) -> str:
-        """Says what to do."""
-        return "the run was under way when this process was forked; its helpers are in the parent, so run it again"
 
 
 @dataclass(frozen=True)
@@ -85,188 +49,6 @@ def last_report() -> Report:
     return Report(
         r.kr_ns / 1e9, r.kr_chunks, r.kr_undone, r.kr_threads, r.kr_called, r.kr_cancelled, r.kr_willed, r.kr_error
     )
-
-
-class _Call:
-    """One run that involves Python."""
-
-    def __init__(self, ctl: Ctl, base: int, step: int, report: ProgressReport | None) -> None:
-        """``base`` and ``step`` turn the numbers that C counts with into the range's own."""
-        self.func = ctl._thread.python if ctl._thread.takes_arg else _without_arg(ctl._thread.python)
-        self.undo = ctl._undo.python if ctl._undo else None
-        self.iter = ctl._iter.python if ctl._iter else None
-        self.arg = ctl._func_arg
-        self.any_result = ctl._thread.any_result
-        self.base = base
-        self.step = step
-        self.report = report
-        self.objects: dict[int, tuple[Any, ...]] = {}  # position's address: the object it stands for, and to keep
-        self.exceptions: list[tuple[int, BaseException]] = []  # and the start of the chunk; 0 if not in one
-        self.undo_exceptions: list[BaseException] = []
-        self.handle: Any = None
-        self.c = ffi.new(
-            "struct py_call *",
-            {
-                "thread_func": ffi.cast("ktask_thread_func", ctl._thread.address),
-                "undo_func": ffi.cast("ktask_undo_func", ctl._undo.address if ctl._undo else 0),
-                "func_arg": ffi.cast("void *", ctl._arg_address),
-                "python_positions": self.iter is not None,
-            },
-        )
-
-    def position(self, value: Any) -> Any:
-        """Makes a position for C out of what a Python iterator returned."""
-        c_value, keep = 0, None
-        if self.func is None or self.c.undo_func:
-            c_value, keep = address_of(value, "a position")
-        p = ffi.new("struct py_position *", {"handle": self.handle, "value": ffi.cast("void *", c_value)})
-        self.objects[int(ffi.cast("uintptr_t", p))] = (value, p, keep)
-        return p
-
-    def value(self, position: int) -> Any:
-        """What a position of C's stands for."""
-        if self.iter is None:
-            signed = position - ADDRESSES if position >= ADDRESSES // 2 else position
-            return self.base + self.step * signed
-        return self.objects[position][0]
-
-    def thread(self, start: int, end: int) -> int:
-        """Does a chunk with a Python callable."""
-        assert self.func is not None
-        if self.iter is not None and not end:
-            return RAISED  # the iterator did
-        result = self.func(self.value(start), self.value(end), self.arg)
-        return 0 if result is None else _code_of(result, self.any_result)
-
-    def raise_failure(self, error: int) -> None:
-        """Raises what the run failed with."""
-        failure = _failure(error, self.exceptions, lambda p: self.value(int(ffi.cast("uintptr_t", p))))
-        for e in self.undo_exceptions:
-            _add_note(failure, f"the undo function raised {e!r}; what it was called for may not be undone")
-        raise failure
-
-
-def _code_of(result: object, any_result: bool) -> int:
-    """The C result for what a Python callable returned."""
-    try:
-        n = operator.index(result)  # type: ignore[arg-type]
-    except TypeError:
-        if any_result:
-            return 0
-        raise TypeError(
-            f"the thread function must return None or an int, not {type(result).__name__}: {result!r}"
-        ) from None
-    if not -(2**31) < n < 2**31:
-        raise OverflowError(f"the thread function returned {n}, which does not fit into a C int")
-    return n
-
-
-def _without_arg(func: Any) -> Callable[[Any, Any, Any], object]:
-    return lambda start, end, arg: func(start, end)
-
-
-_stray: dict[int, BaseException] = {}
-"""By thread: what was raised in a callback that belongs to no _Call, such as KeyboardInterrupt."""
-
-
-def _add_note(exception: BaseException, note: str) -> None:
-    if hasattr(exception, "add_note"):  # Python 3.11
-        exception.add_note(note)
-
-
-def _failure(error: int, raised: list[tuple[int, BaseException]], value: Callable[[Any], Any]) -> BaseException:
-    """The exception for a run that returned ``error``, while Python functions raised some."""
-    report = lib.py_last_report()
-    stray = _stray.pop(get_ident(), None)
-    exceptions = [e for _, e in raised]
-    if stray is not None:
-        exceptions.insert(0, stray)
-    interrupt = next((e for e in exceptions if isinstance(e, KeyboardInterrupt)), None)
-    if interrupt is not None:  # not lost to an error that happened at the same time
-        failure: BaseException = interrupt
-    elif error == RAISED and exceptions:
-        failed = int(ffi.cast("uintptr_t", report.kr_error_start))
-        failure = next((e for start, e in raised if start == failed), exceptions[0])
-    else:
-        failure = _error_result(error, report, value)
-    for other in exceptions:
-        if other is not failure:
-            _add_note(failure, f"another chunk raised {other!r}")
-    return failure
-
-
-def _error_result(error: int, report: Any, value: Callable[[Any], Any]) -> Exception:
-    """The exception for a run that failed with a number."""
-    if report.kr_error == 0:  # it never began
-        return ValueError(f"ktask refused the run: {os.strerror(-error)}")
-    if not report.kr_error_start and not report.kr_error_end:  # no chunk failed
-        return ForkedError(error) if error == -errno.ECHILD else TaskError(error)
-    return TaskError(error, value(report.kr_error_start), value(report.kr_error_end))
-
-
-# ---- C calls back -----------------------------------------------------------------------------------------------
-
-
-def _call_of(names: dict[str, Any]) -> _Call | None:
-    """The run that a callback was called for, from the names of the callback's own frame."""
-    if "c_call" in names:
-        handle = names["c_call"].handle
-    elif "position" in names:
-        handle = ffi.cast("struct py_position *", names["position"]).handle
-    else:
-        return None
-    call: _Call = ffi.from_handle(handle)
-    return call
-
-
-def _raised(kind: type, exception: BaseException, traceback: TracebackType | None) -> None:
-    exception = exception.with_traceback(traceback)
-    names = traceback.tb_frame.f_locals if traceback else {}
-    call = _call_of(names)
-    if call is None:
-        _stray[get_ident()] = exception
-    else:
-        call.exceptions.append((names.get("start", 0), exception))
-
-
-def _undo_raised(kind: type, exception: BaseException, traceback: TracebackType | None) -> None:
-    call = _call_of(traceback.tb_frame.f_locals if traceback else {})
-    if call is not None:
-        call.undo_exceptions.append(exception)
-
-
-@ffi.def_extern(error=RAISED, onerror=_raised)
-def py_thread(start: int, end: int, c_call: Any) -> int:
-    return ffi.from_handle(c_call.handle).thread(start, end)  # type: ignore[no-any-return]
-
-
-@ffi.def_extern(onerror=_undo_raised)
-def py_undo(start: int, end: int, c_call: Any) -> None:
-    call: _Call = ffi.from_handle(c_call.handle)
-    assert call.undo is not None
-    call.undo(call.value(start), call.value(end), call.arg)
-
-
-@ffi.def_extern(error=ffi.NULL, onerror=_raised)
-def py_iter(position: Any, size: int) -> Any:
-    if not position:
-        return position  # raised before
-    call: _Call = ffi.from_handle(ffi.cast("struct py_position *", position).handle)
-    assert call.iter is not None
-    return call.position(call.iter(call.value(int(ffi.cast("uintptr_t", position))), size))
-
-
-@ffi.def_extern(error=RAISED, onerror=_raised)
-def py_poll(done: int, total: int, handle: Any) -> int:
-    # Being here is enough: in the main thread, Python now runs the handlers of signals that have come.
-    if handle:
-        report = ffi.from_handle(handle).report
-        if report is not None:
-            report(done, total)
-    return 0
-
-
-# ---- the calls --------------------------------------------------------------------------------------------------
 
 
 def run(start: Any, size: int, ctl: Ctl) -> None:
@@ -298,7 +80,7 @@ def run(start: Any, size: int, ctl: Ctl) -> None:
     error = lib.py_run(start, size, ctl._c, NO_CALL)
     del keep
     if error:
-        raise _failure(error, [], _c_position)
+        raise failure_of(error, [], _c_position)
 
 
 def _run_directly(thread: Function, indexes: range, arg: object) -> None:
@@ -309,7 +91,7 @@ def _run_directly(thread: Function, indexes: range, arg: object) -> None:
     assert thread.python is not None
     try:
         result = thread.python(start, end, arg) if thread.takes_arg else thread.python(start, end)
-        code = 0 if result is None else _code_of(result, thread.any_result)
+        code = 0 if result is None else code_of(result, thread.any_result)
     finally:
         lib.py_remember(thread.identity, len(indexes), perf_counter_ns() - begin, code)
     if code:
@@ -382,13 +164,13 @@ def _run_call(nodes: list[Node], ctl: Ctl, step: int, report: ProgressReport | N
         error = lib.py_run_numa(c_nodes, len(nodes), ctl._c, NO_CALL)
         del keep
         if error:
-            raise _failure(error, [], _c_position)
+            raise failure_of(error, [], _c_position)
         return
 
     # Where no C function sees them, numbers need not be C's.
     counts = ctl._iter is None and ctl._thread.python is not None and not (ctl._undo and ctl._undo.address)
     base = _base_of(nodes, ctl, step) if counts else 0
-    call = _Call(ctl, base, step, report)
+    call = Call(ctl, base, step, report)
     handle = call.c.handle = ffi.new_handle(call)
     call.handle = handle
     try:
@@ -401,7 +183,7 @@ def _run_call(nodes: list[Node], ctl: Ctl, step: int, report: ProgressReport | N
         error = lib.py_run_numa(c_nodes, len(nodes), ctl._c, call.c)
         del keep
         if error:
-            call.raise_failure(error)
+            call.raisefailure_of(error)
     finally:
         call.handle = None  # or they would keep each other alive
 
