@@ -64,6 +64,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 /* Used until the first wake has been measured; about a virtual machine's. */
@@ -465,7 +466,7 @@ static const char *start(void)
 			return "there was no memory for the pool";
 		pool.has_tables = true;
 	}
-	if (off && strcmp(off, "off") == 0)
+	if (off && (strcasecmp(off, "off") == 0 || strcmp(off, "0") == 0))
 		return "KTASK=off is set in the environment";
 	if (pool.nr_helpers == 0)
 		return pool.oversubscribed ? "KTASK_HELPERS=0 is set in the environment" : "this machine has one CPU";

@@ -17,7 +17,7 @@ from typing import Any
 
 from ktask._convert import ADDRESSES, address_of
 from ktask._core import ffi, lib
-from ktask._ctl import Ctl
+from ktask._ctl import Plan
 from ktask._progress import Report as ProgressReport
 
 RAISED = -(2**31) + 1
@@ -53,13 +53,15 @@ class ForkedError(TaskError):
 class Call:
     """One run that involves Python."""
 
-    def __init__(self, ctl: Ctl, base: int, step: int, report: ProgressReport | None) -> None:
+    def __init__(self, plan: Plan, base: int, step: int, report: ProgressReport | None) -> None:
         """``base`` and ``step`` turn the numbers that C counts with into the range's own."""
-        self.func = ctl._thread.python if ctl._thread.takes_arg else _without_arg(ctl._thread.python)
-        self.undo = ctl._undo.python if ctl._undo else None
-        self.iter = ctl._iter.python if ctl._iter else None
-        self.arg = ctl._func_arg
-        self.any_result = ctl._thread.any_result
+        thread, undo = plan.thread, plan.undo
+        self.func = thread.python if thread.takes_arg else _without_arg(thread.python)
+        self.undo = undo.python if undo is not None else None
+        self.iter = plan.iter.python if plan.iter is not None else None
+        self.c_positions = self.func is None or plan.c_undo
+        self.arg = plan.func_arg
+        self.any_result = thread.any_result
         self.base = base
         self.step = step
         self.report = report
@@ -70,9 +72,9 @@ class Call:
         self.c = ffi.new(
             "struct py_call *",
             {
-                "thread_func": ffi.cast("ktask_thread_func", ctl._thread.address),
-                "undo_func": ffi.cast("ktask_undo_func", ctl._undo.address if ctl._undo else 0),
-                "func_arg": ffi.cast("void *", ctl._arg_address),
+                "thread_func": ffi.cast("ktask_thread_func", thread.address),
+                "undo_func": ffi.cast("ktask_undo_func", undo.address if undo is not None else 0),
+                "func_arg": ffi.cast("void *", plan.arg_address),
                 "python_positions": self.iter is not None,
             },
         )
@@ -80,7 +82,7 @@ class Call:
     def position(self, value: Any) -> Any:
         """Makes a position for C out of what a Python iterator returned."""
         c_value, keep = 0, None
-        if self.func is None or self.c.undo_func:
+        if self.c_positions:
             c_value, keep = address_of(value, "a position")
         p = ffi.new("struct py_position *", {"handle": self.handle, "value": ffi.cast("void *", c_value)})
         self.objects[int(ffi.cast("uintptr_t", p))] = (value, p, keep)
@@ -101,12 +103,17 @@ class Call:
         result = self.func(self.value(start), self.value(end), self.arg)
         return 0 if result is None else code_of(result, self.any_result)
 
-    def raisefailure_of(self, error: int) -> None:
-        """Raises what the run failed with."""
+    def failure(self, error: int) -> BaseException:
+        """What the run failed with. The exceptions' frames know this object: it forgets them, or none would go."""
         failure = failure_of(error, self.exceptions, lambda p: self.value(int(ffi.cast("uintptr_t", p))))
-        for e in self.undo_exceptions:
-            _add_note(failure, f"the undo function raised {e!r}; what it was called for may not be undone")
-        raise failure
+        undo_exceptions = self.undo_exceptions
+        self.exceptions, self.undo_exceptions = [], []
+        for e in undo_exceptions:
+            if isinstance(e, KeyboardInterrupt) and not isinstance(failure, KeyboardInterrupt):
+                e.__cause__ = failure
+                failure = e
+            add_note(failure, f"the undo function raised {e!r}; what it was called for may not be undone")
+        return failure
 
 
 def code_of(result: object, any_result: bool) -> int:
@@ -132,7 +139,7 @@ _stray: dict[int, BaseException] = {}
 """By thread: what was raised in a callback that belongs to no Call, such as KeyboardInterrupt."""
 
 
-def _add_note(exception: BaseException, note: str) -> None:
+def add_note(exception: BaseException, note: str) -> None:
     if hasattr(exception, "add_note"):  # Python 3.11
         exception.add_note(note)
 
@@ -154,7 +161,7 @@ def failure_of(error: int, raised: list[tuple[int, BaseException]], value: Calla
         failure = _error_result(error, report, value)
     for other in exceptions:
         if other is not failure:
-            _add_note(failure, f"another chunk raised {other!r}")
+            add_note(failure, f"another chunk raised {other!r}")
     return failure
 
 

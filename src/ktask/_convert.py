@@ -73,7 +73,7 @@ def address_of(value: object, what: str) -> tuple[int, object]:
 def _writable_view(value: object) -> memoryview | None:
     try:
         view = memoryview(value)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, ValueError):  # ValueError: released, or a type that memoryview does not know
         return None
     return None if view.readonly else view
 
@@ -81,7 +81,7 @@ def _writable_view(value: object) -> memoryview | None:
 def _refuse_address(value: object, what: str) -> NoReturn:
     try:
         memoryview(value)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, ValueError):
         raise TypeError(
             f"{what} must be None, an address, a buffer or a cffi or ctypes pointer for a C function, "
             f"not {type(value).__name__}: {value!r}"
@@ -119,7 +119,12 @@ class Function(NamedTuple):
     @property
     def identity(self) -> int:
         """A number for the kind of work, by which its cost is remembered."""
-        return self.address or id(getattr(self.python, "__code__", self.python))
+        if self.address:
+            return self.address
+        function: Any = self.python
+        while hasattr(function, "__wrapped__"):  # decorators have code of their own, which is the same for all
+            function = function.__wrapped__
+        return id(getattr(function, "__code__", function))
 
 
 class Role(NamedTuple):
@@ -143,6 +148,7 @@ class Role(NamedTuple):
 
 INT, POINTER = ffi.sizeof("int"), ffi.sizeof("void *")
 THREAD = Role("thread function", ("start", "end", "arg"), "int", INT)
+LOOP_BODY = Role("function", ("start", "end"), "int", INT)
 UNDO = Role("undo function", ("start", "end", "arg"), "void", 0)
 ITER = Role("iterator", ("position", "size"), "void *", POINTER)
 
@@ -155,12 +161,12 @@ def function_of(value: object, role: Role) -> Function:
         return _from_cffi(value, role)
     if isinstance(value, ctypes._CFuncPtr):  # type: ignore[attr-defined]
         return _from_ctypes(value, role)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return _from_address(value, role)
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return _from_address(int(value), role)
     if _is_numba(value):
         return _from_numba(value, role)
     if callable(value):
-        _check_arity(value, role)
+        _check_python(value, role)
         return Function(0, value, value)
     if value is None:
         raise TypeError(f"the {role.name} is None; pass a callable, a C function pointer or an address")
@@ -170,14 +176,19 @@ def function_of(value: object, role: Role) -> Function:
     )
 
 
-def loop_body_of(value: object, *, takes_arg: bool | None) -> Function:
+def loop_body_of(value: object, *, takes_arg: bool) -> Function:
     """Turns the function of a ``parallel_for`` into a Function: as a thread function, but less strict.
 
-    A Python callable is called with two arguments if it can be, unless ``takes_arg`` says that there is a third.
+    A Python callable is called with two arguments, unless ``takes_arg`` says that there is a third, or it wants one.
     """
-    if is_python(value) and not takes_arg and _accepts(value, 2):
+    if not is_python(value):
+        return function_of(value, THREAD)._replace(any_result=True)
+    if takes_arg:
+        _check_python(value, THREAD)
+    elif accepts(value, 2) or not accepts(value, 3):
+        _check_python(value, LOOP_BODY)
         return Function(0, value, value, takes_arg=False, any_result=True)
-    return function_of(value, THREAD)._replace(any_result=True)
+    return Function(0, value, value, any_result=True)
 
 
 def is_python(value: object) -> TypeGuard[Callable[..., Any]]:
@@ -192,7 +203,7 @@ def _is_numba(value: object) -> bool:
     return hasattr(value, "native_name") and isinstance(getattr(value, "address", None), int)
 
 
-def _accepts(function: Callable[..., Any], nr: int) -> bool:
+def accepts(function: Callable[..., Any], nr: int) -> bool:
     """Can ``function`` be called with ``nr`` positional arguments? Yes where that cannot be known."""
     if type(function) is FunctionType:  # in a hundredth of the time that inspect takes
         code = function.__code__
@@ -207,12 +218,17 @@ def _accepts(function: Callable[..., Any], nr: int) -> bool:
     return True
 
 
-def _check_arity(function: Callable[..., Any], role: Role) -> None:
-    """Raises TypeError if a Python callable cannot take the role's arguments."""
-    if not _accepts(function, len(role.parameters)):
+def _check_python(function: Callable[..., Any], role: Role) -> None:
+    """Raises TypeError if a Python callable cannot take the role's arguments, or would not do anything if called."""
+    if not accepts(function, len(role.parameters)):
         raise TypeError(
             f"the {role} is called with {len(role.parameters)} arguments, which {function!r} does not take"
             f"{_signature(function)}"
+        )
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    if flags & (inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
+        raise TypeError(
+            f"the {role.name} must do its work when it is called, but {function!r} is a coroutine or generator function"
         )
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ktask._convert import ITER, THREAD, UNDO, Function, address_of, count_of, function_of, size_of
@@ -31,6 +31,66 @@ class Node:
     start: Any
     size: int
     nid: int = NUMA_NO_NODE
+
+
+@dataclass
+class Plan:
+    """All that a run goes by. Never changed once it is made: a ``Ctl`` that is changed gets a new one, and runs under
+    way keep theirs.
+    """
+
+    thread: Function
+    func_arg: object
+    min_chunk_size: int
+    iter: Function | None
+    undo: Function | None
+    max_threads: int  # 0: as many as there are CPUs
+    align: int  # 0: no alignment
+    progress: Progress | None
+    trace: Trace | None
+
+    def __post_init__(self) -> None:
+        """Makes the C structure."""
+        functions = [f for f in (self.thread, self.undo, self.iter) if f is not None]
+        calls_python = any(f.python is not None for f in functions)
+        self.identity = self.thread.identity
+        self.needs_call = calls_python or self.progress is not None
+        # May a short run be one plain call of the Python callable?
+        others = (self.iter, self.progress, self.trace)
+        self.may_be_direct = self.thread.python is not None and all(other is None for other in others)
+        # Does a C function see the positions, or only Python?
+        self.c_undo = self.undo is not None and self.undo.python is None
+        self.arg_address, self.keep_arg = 0, None
+        if self.thread.python is None or self.c_undo:
+            self.arg_address, self.keep_arg = address_of(self.func_arg, "func_arg")
+
+        c = ffi.new("struct ktask_ctl *")
+        c.kc_struct_size = ffi.sizeof("struct ktask_ctl")
+        c.kc_thread_func = self._c_function(self.thread, lib.py_thread_func, lib.py_wrapped_thread_func)
+        c.kc_undo_func = self._c_function(self.undo, lib.py_undo_func, lib.py_wrapped_undo_func)
+        c.kc_func_arg = ffi.cast("void *", self.arg_address)
+        c.kc_min_chunk_size = self.min_chunk_size
+        c.kc_iter_func = self._c_iter()
+        c.kc_max_threads = self.max_threads
+        c.kc_align = self.align
+        c.kc_poll_func = lib.py_poll
+        c.kc_trace = ffi.NULL if self.trace is None else self.trace._c
+        c.kc_identity = ffi.cast("void *", self.identity)
+        c.kc_call_ns = PYTHON_CALL_NS if calls_python else 0
+        self.c = c
+
+    def _c_function(self, function: Function | None, python: Any, wrapped: Any) -> Any:
+        """The thread or the undo function as C is to call it."""
+        if function is None:
+            return ffi.NULL
+        if function.python is not None:
+            return python
+        return wrapped if self.needs_call else ffi.cast(ffi.typeof(wrapped), function.address)
+
+    def _c_iter(self) -> Any:
+        if self.iter is None:
+            return ffi.NULL  # ktask_iter_range, without a lock
+        return lib.py_iter if self.iter.python is not None else ffi.cast("ktask_iter_func", self.iter.address)
 
 
 class Ctl:
@@ -78,92 +138,41 @@ class Ctl:
         trace: Trace | None = None,
     ) -> None:
         """See the class."""
-        self._thread = function_of(thread_func, THREAD)
-        self._iter = None if iter_func is None else function_of(iter_func, ITER)
-        self._undo = None if undo_func is None else function_of(undo_func, UNDO)
-        self._func_arg = func_arg
-        self._min_chunk_size = count_of(min_chunk_size, "min_chunk_size", least=1)
-        self._max_threads = 0 if max_threads is None else count_of(max_threads, "max_threads", least=1)
-        self._align = 0 if align is None else size_of(align, "align", least=1)
-        self._progress: Progress | None = progress_of(progress)
         if trace is not None and not isinstance(trace, Trace):
             raise TypeError(f"trace must be a ktask.Trace, not {type(trace).__name__}: {trace!r}")
-        self._trace = trace
-        self._prepare()
+        self._plan = Plan(
+            thread=function_of(thread_func, THREAD),
+            func_arg=func_arg,
+            min_chunk_size=count_of(min_chunk_size, "min_chunk_size", least=1),
+            iter=None if iter_func is None else function_of(iter_func, ITER),
+            undo=None if undo_func is None else function_of(undo_func, UNDO),
+            max_threads=0 if max_threads is None else count_of(max_threads, "max_threads", least=1),
+            align=0 if align is None else size_of(align, "align", least=1),
+            progress=progress_of(progress),
+            trace=trace,
+        )
 
     def __repr__(self) -> str:
         """Shows the functions and the minimum."""
-        function = self._thread.python or self._thread.keep or hex(self._thread.address)
-        return f"<ktask.Ctl of {function!r}, at least {self._min_chunk_size} units a chunk>"
+        thread = self._plan.thread
+        function = thread.keep if thread.keep is not None else hex(thread.address)
+        return f"<ktask.Ctl of {function!r}, at least {self._plan.min_chunk_size} units a chunk>"
 
-    def _prepare(self) -> None:
-        """Makes the C structure anew; runs under way have a copy of the one before."""
-        functions = [f for f in (self._thread, self._undo) if f is not None]
-        if self._iter is not None:
-            functions.append(self._iter)
-        self._calls_python = any(f.python is not None for f in functions)
-        self._needs_call = self._calls_python or self._progress is not None
-        self._identity = self._thread.identity
-        # May a short run be one plain call of the Python callable?
-        others = (self._iter, self._progress, self._trace)
-        self._may_be_direct = self._thread.python is not None and all(other is None for other in others)
-        if any(f.address for f in (self._thread, self._undo) if f is not None):
-            self._arg_address, self._keep_arg = address_of(self._func_arg, "func_arg")
-        else:
-            self._arg_address, self._keep_arg = 0, None
-
-        c = ffi.new("struct ktask_ctl *")
-        c.kc_struct_size = ffi.sizeof("struct ktask_ctl")
-        c.kc_thread_func, c.kc_undo_func = self._c_functions()
-        c.kc_func_arg = ffi.cast("void *", self._arg_address)
-        c.kc_min_chunk_size = self._min_chunk_size
-        c.kc_iter_func = self._c_iter()
-        c.kc_max_threads = self._max_threads
-        c.kc_align = self._align
-        c.kc_poll_func = lib.py_poll
-        c.kc_trace = ffi.NULL if self._trace is None else self._trace._c
-        c.kc_identity = ffi.cast("void *", self._identity)
-        c.kc_call_ns = PYTHON_CALL_NS if self._calls_python else 0
-        self._c = c
-
-    def _c_functions(self) -> tuple[Any, Any]:
-        """The thread and the undo function as C is to call them."""
-
-        def cast(kind: str, f: Function, wrapped: Any, python: Any) -> Any:
-            if f.python is not None:
-                return python
-            return wrapped if self._needs_call else ffi.cast(kind, f.address)
-
-        return (
-            cast("ktask_thread_func", self._thread, lib.py_wrapped_thread_func, lib.py_thread_func),
-            ffi.NULL
-            if self._undo is None
-            else cast("ktask_undo_func", self._undo, lib.py_wrapped_undo_func, lib.py_undo_func),
-        )
-
-    def _c_iter(self) -> Any:
-        if self._iter is None:
-            return ffi.NULL  # ktask_iter_range, without a lock
-        return lib.py_iter if self._iter.python is not None else ffi.cast("ktask_iter_func", self._iter.address)
-
-    # The kernel's setters.
+    # The kernel's setters. Each takes effect in the runs that begin afterwards, or raises and changes nothing.
 
     def set_iter_func(self, iter_func: object) -> None:
         """Sets the iterator; None for the default."""
-        self._iter = None if iter_func is None else function_of(iter_func, ITER)
-        self._prepare()
+        self._plan = replace(self._plan, iter=None if iter_func is None else function_of(iter_func, ITER))
 
     def set_undo_func(self, undo_func: object) -> None:
         """Sets the undo function; None for none."""
-        self._undo = None if undo_func is None else function_of(undo_func, UNDO)
-        self._prepare()
+        self._plan = replace(self._plan, undo=None if undo_func is None else function_of(undo_func, UNDO))
 
     def set_max_threads(self, max_threads: int | None) -> None:
         """Sets the limit of threads, the caller included; None or 0 for as many as there are CPUs."""
-        self._max_threads = count_of(max_threads or 0, "max_threads")
-        self._prepare()
+        n = 0 if max_threads is None else count_of(max_threads, "max_threads")
+        self._plan = replace(self._plan, max_threads=n)
 
     def set_align(self, align: int | None) -> None:
         """Sets the alignment of chunk ends; None or 0 for none."""
-        self._align = size_of(align or 0, "align")
-        self._prepare()
+        self._plan = replace(self._plan, align=0 if align is None else size_of(align, "align"))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from ktask._convert import accepts
+
 Report = Callable[[int, int], object]
 """Called as ``report(done, total)``, in units."""
 
@@ -60,5 +62,7 @@ def progress_of(value: object) -> Progress | None:
     if value is True:
         return Bar()
     if callable(value):
+        if not accepts(value, 2):
+            raise TypeError(f"progress is called as progress(done, total), which {value!r} does not take")
         return Progress(value)
     raise TypeError(f"progress must be True or a function of (done, total), not {type(value).__name__}: {value!r}")

@@ -12,7 +12,7 @@ from typing import Any
 from ktask._call import RAISED, Call, TaskError, code_of, failure_of
 from ktask._convert import ADDRESSES, Function, address_of, loop_body_of, size_of
 from ktask._core import ffi, lib
-from ktask._ctl import NUMA_NO_NODE, Ctl, Node
+from ktask._ctl import NUMA_NO_NODE, Ctl, Node, Plan
 from ktask._progress import Report as ProgressReport
 from ktask._trace import Trace
 
@@ -64,20 +64,20 @@ def run(start: Any, size: int, ctl: Ctl) -> None:
 
     Thread-safe; may be called from inside a thread function.
     """
-    _check_ctl(ctl)
+    plan = _plan_of(ctl)
     if not (type(size) is int and 0 <= size <= MAX_SIZE):
         size = size_of(size, "size")
-    if ctl._needs_call:
-        if ctl._may_be_direct and type(start) is int and 0 < lib.py_recall(ctl._identity) * size < DIRECT_NS:
-            _run_directly(ctl._thread, range(start, start + size), ctl._func_arg)
+    if plan.needs_call:
+        if plan.may_be_direct and type(start) is int and 0 < lib.py_recall(plan.identity) * size < DIRECT_NS:
+            _run_directly(plan.thread, range(start, start + size), plan.func_arg)
         else:
-            _run_nodes([Node(start, size)], ctl)
+            _run_nodes([Node(start, size)], plan)
         return
     keep = None
     if not (type(start) is int and 0 <= start <= MAX_SIZE):
         start, keep = address_of(start, "start")
-        _check_end(start, size, ctl)
-    error = lib.py_run(start, size, ctl._c, NO_CALL)
+        _check_end(start, size, plan)
+    error = lib.py_run(start, size, plan.c, NO_CALL)
     del keep
     if error:
         raise failure_of(error, [], _c_position)
@@ -103,7 +103,9 @@ def run_numa(nodes: Iterable[Node], ctl: Ctl) -> None:
 
     Otherwise like ``run``; a chunk never crosses parts. ``nodes`` are ``ktask.Node(start, size, nid)``.
     """
-    _check_ctl(ctl)
+    plan = _plan_of(ctl)
+    if isinstance(nodes, Node):
+        raise TypeError(f"nodes must be several, such as [{nodes!r}]")
     checked = []
     for i, node in enumerate(nodes):
         if not isinstance(node, Node):
@@ -114,12 +116,14 @@ def run_numa(nodes: Iterable[Node], ctl: Ctl) -> None:
     total = sum(n.size for n in checked)
     if total > MAX_SIZE:
         raise OverflowError(f"the nodes' sizes add up to {total}; the most is {MAX_SIZE}")
-    _run_nodes(checked, ctl)
+    _run_nodes(checked, plan)
 
 
-def _check_ctl(ctl: object) -> None:
+def _plan_of(ctl: Ctl) -> Plan:
+    """What the run goes by from now on, whatever becomes of ``ctl`` meanwhile."""
     if not isinstance(ctl, Ctl):
         raise TypeError(f"ctl must be a ktask.Ctl, not {type(ctl).__name__}: {ctl!r}")
+    return ctl._plan
 
 
 def _nid_of(value: object, i: int) -> int:
@@ -139,53 +143,51 @@ def _c_position(position: Any) -> int | None:
     return int(ffi.cast("intptr_t", position))
 
 
-def _check_end(start: int, size: int, ctl: Ctl) -> None:
-    if ctl._iter is None and start + size >= ADDRESSES:
+def _check_end(start: int, size: int, plan: Plan) -> None:
+    if plan.iter is None and start + size >= ADDRESSES:
         raise OverflowError(
             f"start + size is beyond the largest pointer: start {start:#x}, size {size} (a C function takes no range "
             "that goes from negative to positive numbers)"
         )
 
 
-def _run_nodes(nodes: list[Node], ctl: Ctl, step: int = 1) -> None:
+def _run_nodes(nodes: list[Node], plan: Plan, step: int = 1) -> None:
     """Runs with everything that may come: several parts, Python functions, progress."""
-    if ctl._progress is None:
-        _run_call(nodes, ctl, step, None)
+    if plan.progress is None:
+        _run_call(nodes, plan, step, None)
         return
     total = sum(n.size for n in nodes)
-    with ctl._progress.shown(total) as report:
-        _run_call(nodes, ctl, step, report)
+    with plan.progress.shown(total) as report:
+        _run_call(nodes, plan, step, report)
         report(total, total)
 
 
-def _run_call(nodes: list[Node], ctl: Ctl, step: int, report: ProgressReport | None) -> None:
-    if not ctl._needs_call:
-        c_nodes, keep = _c_nodes(nodes, lambda n: _c_start(n, ctl))
-        error = lib.py_run_numa(c_nodes, len(nodes), ctl._c, NO_CALL)
-        del keep
-        if error:
-            raise failure_of(error, [], _c_position)
-        return
-
+def _run_call(nodes: list[Node], plan: Plan, step: int, report: ProgressReport | None) -> None:
     # Where no C function sees them, numbers need not be C's.
-    counts = ctl._iter is None and ctl._thread.python is not None and not (ctl._undo and ctl._undo.address)
-    base = _base_of(nodes, ctl, step) if counts else 0
-    call = Call(ctl, base, step, report)
-    handle = call.c.handle = ffi.new_handle(call)
-    call.handle = handle
-    try:
+    counts = plan.iter is None and plan.thread.python is not None and not plan.c_undo
+    base = _base_of(nodes, plan, step) if counts else 0
+    call = Call(plan, base, step, report) if plan.needs_call else None
+    if call is not None:
+        call.handle = call.c.handle = ffi.new_handle(call)
+
+    def start_of(n: Node) -> tuple[Any, object]:
         if counts:
-            c_nodes, keep = _c_nodes(nodes, lambda n: (size_of(n.start - base, "the distance of starts"), None))
-        elif call.iter is not None:
-            c_nodes, keep = _c_nodes(nodes, lambda n: (call.position(n.start), None))
-        else:
-            c_nodes, keep = _c_nodes(nodes, lambda n: _c_start(n, ctl))
-        error = lib.py_run_numa(c_nodes, len(nodes), ctl._c, call.c)
+            return size_of(n.start - base, "the distance of starts"), None
+        if call is not None and call.iter is not None:
+            return call.position(n.start), None
+        start, keep = address_of(n.start, "start")
+        _check_end(start, n.size, plan)
+        return start, keep
+
+    try:
+        c_nodes, keep = _c_nodes(nodes, start_of)
+        error = lib.py_run_numa(c_nodes, len(nodes), plan.c, NO_CALL if call is None else call.c)
         del keep
         if error:
-            call.raisefailure_of(error)
+            raise failure_of(error, [], _c_position) if call is None else call.failure(error)
     finally:
-        call.handle = None  # or they would keep each other alive
+        if call is not None:
+            call.handle = None  # or they would keep each other alive
 
 
 def _c_nodes(nodes: list[Node], start_of: Callable[[Node], tuple[Any, object]]) -> tuple[Any, list[object]]:
@@ -201,13 +203,7 @@ def _c_nodes(nodes: list[Node], start_of: Callable[[Node], tuple[Any, object]]) 
     return c_nodes, keep
 
 
-def _c_start(node: Node, ctl: Ctl) -> tuple[int, object]:
-    start, keep = address_of(node.start, "start")
-    _check_end(start, node.size, ctl)
-    return start, keep
-
-
-def _base_of(nodes: list[Node], ctl: Ctl, step: int) -> int:
+def _base_of(nodes: list[Node], plan: Plan, step: int) -> int:
     """The number that C's 0 stands for: 0, unless some numbers are too small or too large for C."""
     for n in nodes:
         if isinstance(n.start, bool) or not hasattr(n.start, "__index__"):
@@ -218,7 +214,7 @@ def _base_of(nodes: list[Node], ctl: Ctl, step: int) -> int:
     base = min((operator.index(n.start) for n in nodes), default=0)
     if step == 1 and base >= 0 and all(n.start + n.size <= MAX_SIZE for n in nodes):
         return 0
-    return base - base % ctl._align if ctl._align and step == 1 else base
+    return base - base % plan.align if plan.align and step == 1 else base
 
 
 def parallel_for(
@@ -249,14 +245,14 @@ def parallel_for(
     998001
     """
     indexes = n_or_range if isinstance(n_or_range, range) else range(size_of(n_or_range, "n_or_range"))
+    if (indexes.stop - indexes.start) // indexes.step > MAX_SIZE:  # where len() may fail
+        raise OverflowError(f"n_or_range must have at most {MAX_SIZE} numbers: {indexes!r}")
     body = loop_body_of(func, takes_arg=arg is not NO_ARG)
     if arg is NO_ARG:
         arg = None
-    if (
-        body.python is not None
-        and (min_chunk, undo, max_threads, align, progress, trace) == (1, None, None, None, None, None)
-        and 0 < lib.py_recall(body.identity) * len(indexes) < DIRECT_NS
-    ):
+    options = (undo, max_threads, align, progress, trace)
+    plain = body.python is not None and type(min_chunk) is int and min_chunk == 1 and all(o is None for o in options)
+    if plain and 0 < lib.py_recall(body.identity) * len(indexes) < DIRECT_NS:
         _run_directly(body, indexes, arg)
         return
     ctl = Ctl(
@@ -269,10 +265,11 @@ def parallel_for(
         progress=progress,
         trace=trace,
     )
+    plan = ctl._plan
     if indexes.step == 1:
         run(indexes.start, len(indexes), ctl)
-    elif ctl._thread.python is not None and not (ctl._undo and ctl._undo.address):
-        _run_nodes([Node(indexes.start, len(indexes))], ctl, indexes.step)
+    elif body.python is not None and not plan.c_undo:
+        _run_nodes([Node(indexes.start, len(indexes))], plan, indexes.step)
     else:
         raise ValueError(f"C functions take ranges with step 1 only, not {indexes!r}")
 

@@ -218,7 +218,7 @@ def test_wrong_numbers_of_arguments(function: Callable[..., object]) -> None:
 
 @pytest.mark.parametrize("function", [lambda: 0, lambda start: 0, lambda a, b, c, d: 0, keyword_only])
 def test_wrong_numbers_of_arguments_of_loop_bodies(function: Callable[..., object]) -> None:
-    with pytest.raises(TypeError, match="is called with 3 arguments"):
+    with pytest.raises(TypeError, match="is called with 2 arguments"):
         ktask.parallel_for(function, 3)
 
 
@@ -336,3 +336,35 @@ def test_a_cffi_callback_of_another_type() -> None:
 def test_a_range_with_steps_for_a_c_function() -> None:
     with pytest.raises(ValueError, match=r"range\(0, 10, 2\)"):
         ktask.parallel_for(c_never, range(0, 10, 2))
+
+
+async def coroutine(start: int, end: int, arg: object) -> None:
+    raise AssertionError
+
+
+def generator(start: int, end: int, arg: object) -> Iterator[None]:
+    yield None
+
+
+@pytest.mark.parametrize("function", [coroutine, generator])
+def test_functions_that_would_do_nothing(function: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match="coroutine or generator"):
+        ktask.Ctl(function)
+    with pytest.raises(TypeError, match="coroutine or generator"):
+        ktask.parallel_for(function, 3, arg=0)
+
+
+def test_progress_that_cannot_be_called() -> None:
+    with pytest.raises(TypeError, match=r"progress\(done, total\)"):
+        ktask.Ctl(never, progress=lambda done: None)  # type: ignore[misc, arg-type]
+
+
+def test_ranges_that_are_too_long() -> None:
+    for too_long in (range(2**70), range(0, -(2**70), -1), range(MAX_SIZE + 1)):
+        with pytest.raises(OverflowError, match="n_or_range"):
+            ktask.parallel_for(never, too_long)
+
+
+def test_a_node_alone() -> None:
+    with pytest.raises(TypeError, match="several"):
+        ktask.run_numa(ktask.Node(0, 5), ktask.Ctl(never))  # type: ignore[arg-type]

@@ -223,3 +223,34 @@ def test_exceptions_do_not_keep_the_run_alive() -> None:
     del thing
     gc.collect()
     assert alive() is None
+
+
+def test_a_failed_run_leaves_no_cycle_of_references() -> None:
+    class Argument:
+        pass
+
+    argument = Argument()
+    gone = weakref.ref(argument)
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(MineError):
+            ktask.run(0, 10, ktask.Ctl(raise_mine, argument))
+        del argument
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_an_interrupt_of_the_undo_function_is_not_lost() -> None:
+    def body(start: int, end: int, arg: object) -> None:
+        if end == 10:
+            raise MineError
+
+    def undo(start: int, end: int, arg: object) -> None:
+        raise KeyboardInterrupt
+
+    ctl = ktask.Ctl(body, undo_func=undo, max_threads=1)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        ktask.run_numa([ktask.Node(0, 5), ktask.Node(5, 5)], ctl)
+    assert isinstance(raised.value.__cause__, MineError)

@@ -42,7 +42,9 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked source distribution, built from a copy: a build leaves files in its folder."""
     folder = tmp_path_factory.mktemp("source")
     tree = folder / "tree"
-    ignored = shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", "*.so", "__pycache__", ".*_cache", ".hypothesis")
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", "build", "*.egg-info", "*.so", "__pycache__", ".*_cache", ".hypothesis"
+    )
     shutil.copytree(ROOT, tree, ignore=ignored)
     code = f"import setuptools.build_meta as b; b.build_sdist({str(folder)!r})"
     build("-c", code, folder=tree)
