@@ -102,7 +102,8 @@ def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
             ),
             (
                 "Waking one",
-                f"costs {described['wake_ns'] / 1e3:.1f} us; it comes after {described['answer_ns'] / 1e3:.1f} us",
+                f"counts as {described['wake_ns'] / 1e3:.1f} us, and {described['answer_ns'] / 1e3:.1f} us until it "
+                "comes; runs measure it as they go",
             ),
         ]
     environment = " ".join(f"{name}={value}" for name, value in described["environment"].items())
