@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cffi import FFI
 
-CORE = ["run", "ctl", "chunk", "pool", "team", "limits", "priority", "topology", "undo", "trace", "describe"]
+CORE = ["run", "heartbeat", "ctl", "chunk", "pool", "team", "limits", "priority", "topology", "undo", "trace", "describe"]
 
 DECLARATIONS = """
 typedef int (*ktask_thread_func)(void *start, void *end, void *arg);

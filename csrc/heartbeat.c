@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * heartbeat.c: when a run calls helpers, and how much a thread takes at once.
+ *
+ * When is a helper worth calling? It costs its caller wake_ns to wake one that is asleep, and the helper comes
+ * answer_ns later; the pool measures both. As long as nothing is known of the work, the caller does it alone until it
+ * has lasted as long as a wake would cost: then the wake at most doubles what was spent so far, and a shorter run has
+ * paid nothing (heartbeat scheduling: Acar et al., PLDI 2018). What a unit costs is remembered from run to run. When
+ * there are few units of unknown cost, each may be long, and waiting for the first may be half of the run: then the
+ * helper is called at once. Runs too short for a helper each, in quick succession, earn one together: their lengths
+ * add up, and the helper then lingers between them.
+ *
+ * And when is it not worth keeping? When it mostly waits for what the threads share (ktask_waited): then it goes home,
+ * no other takes its place in this run, and the next runs of the same work think twice.
+ */
+#include "heartbeat.h"
+
+#include "clock.h"
+#include "thread_local.h"
+
+/*
+ * A chunk should take about this long: long beside a claim (0.03 µs), short beside what a user calls at once. Not less
+ * than the floor, even at the end: that much difference between threads no longer shows. And a caller that is still
+ * alone cuts no finer than it has use for: it looks after each chunk whether to call a helper.
+ */
+#define TARGET_NS 250000.0
+#define FLOOR_NS  1000.0
+#define ALONE_NS  5000.0
+
+/* A chunk is at least this many times as long as the call of the thread function itself. */
+#define CALLS_PER_CHUNK 20.0
+
+/* Where helpers only waited the last time, one is tried again if this much is left, and in one run of so many. */
+#define TRY_AGAIN_NS 50e6
+enum { TRY_AGAIN_RUNS = 16 };
+
+/* What would be worth a helper on most machines, if not on a busy one. */
+#define USUAL_PRICE_NS 100e3
+
+/* A task of unknown cost with no more chunks than this is taken to have long ones. */
+enum { FEW_CHUNKS = 64 };
+
+/* What calling a helper costs that lingers: a cache line to and fro, and then as much again to share the work. */
+enum { WARM_NS = 2500 };
+
+/* Runs follow in quick succession when no more than this lies between them: while a helper lingers. */
+enum { QUICK_NS = 50000 };
+
+/* Runs of this thread that were too short for a helper, one soon after the other. */
+static THREAD_LOCAL struct {
+	uint64_t end;	/* of the last one */
+	uint64_t spent; /* on all of them */
+} short_runs;
+
+static const void *identity(const struct run *run)
+{
+	union {
+		ktask_thread_func func;
+		const void *address;
+	} thread_func = { .func = run->ctl.kc_thread_func };
+
+	return run->ctl.kc_identity ? run->ctl.kc_identity : thread_func.address;
+}
+
+void heartbeat_recall(struct run *run)
+{
+	run->known = cost_recall(identity(run));
+	/* The microseconds of the clock are as good as dice. */
+	run->reluctant = run->known.helpers_wait && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
+	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
+	if (run->floor_ns < FLOOR_NS)
+		run->floor_ns = FLOOR_NS;
+}
+
+/* The node where the next helper is needed most: each cursor in turn, as the kernel's does. -1: any. */
+static int node_for_helper(struct run *run)
+{
+	unsigned turn = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) + 1;
+
+	for (size_t i = 0; i < run->cut.nr_cursors; i++) {
+		const struct cursor *c = &run->cut.cursors[(turn + i) % run->cut.nr_cursors];
+
+		if (cursor_remaining(c))
+			return c->node;
+	}
+	return -1;
+}
+
+/* What is gained by one more helper has to be more than this. */
+static double price(const struct run *run)
+{
+	double wake = pool_is_warm() ? WARM_NS : 2.0 * (double)pool_wake_ns() + (double)pool_answer_ns();
+
+	return wake + 4 * (run->floor_ns - FLOOR_NS);
+}
+
+/* Calls a helper if one may be had and is worth it: alone, what is left takes longer by more than that much. */
+static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
+{
+	struct run *run = w->run;
+	unsigned threads = team_size(&run->team) + 1;
+	size_t remaining;
+
+	if (threads >= max_threads(run))
+		return;
+	remaining = cut_remaining(&run->cut);
+	if (remaining == 0)
+		return;
+	if (run->reluctant && least_ns < TRY_AGAIN_NS)
+		least_ns = TRY_AGAIN_NS;
+	if (ns_per_unit > 0) {
+		double gain = ns_per_unit * (double)remaining / threads;
+
+		if (gain < least_ns) {
+			if (gain > USUAL_PRICE_NS && !run->reluctant)
+				pool_doubt_answers();
+			return;
+		}
+	} else if (run->nr_chunks > FEW_CHUNKS) {
+		return;
+	}
+	atomic_store_explicit(&run->ns_per_unit, (float)ns_per_unit, memory_order_relaxed);
+	team_call(&run->team, node_for_helper(run));
+	w->called_at = w->now = clock_ns(); /* what that took is not the next chunk's */
+}
+
+/* Only what earlier runs have told is known. */
+void heartbeat_begin(struct worker *caller)
+{
+	struct run *run = caller->run;
+	uint64_t spent = short_runs.spent;
+
+	if (max_threads(run) == 1)
+		return;
+	if (run->known.ns_per_unit > 0 && run->known.ns_per_unit * (double)run->cut.total < WARM_NS)
+		return;
+	if (caller->now - short_runs.end > QUICK_NS)
+		spent = short_runs.spent = 0;
+	run->team.hot = spent > 0;
+	if (pool_is_warm()) {
+		call_if_worth(caller, caller->pace.ns_per_unit, price(run));
+	} else if ((double)spent > price(run)) {
+		/* Earned together, if another one like them gains anything at all. */
+		short_runs.spent = 0;
+		call_if_worth(caller, caller->pace.ns_per_unit, WARM_NS);
+	} else {
+		/* Memory may deceive: what is not far above the price waits for the heartbeat. */
+		call_if_worth(caller, caller->pace.ns_per_unit, 2 * price(run));
+	}
+}
+
+void heartbeat_join(struct worker *helper)
+{
+	call_if_worth(helper, helper->pace.ns_per_unit, price(helper->run));
+}
+
+void heartbeat(struct worker *w)
+{
+	if (team_size(&w->run->team) + 1 < max_threads(w->run) && w->now - w->called_at >= pool_wake_ns())
+		call_if_worth(w, w->pace.ns_per_unit, price(w->run));
+}
+
+size_t heartbeat_size(const struct worker *w)
+{
+	const struct run *run = w->run;
+	size_t remaining = cursor_remaining(w->cursor);
+	size_t threads = team_size(&run->team) + 1;
+	double floor = run->floor_ns, target = TARGET_NS;
+
+	if (max_threads(run) == 1) {
+		if (!run->ctl.kc_poll_func)
+			return remaining; /* nobody to share with, nobody to ask */
+		floor = target;
+	} else if (threads == 1) {
+		floor = floor < ALONE_NS ? ALONE_NS : floor;
+		if (w->pace.ns_per_unit > 0 && w->pace.ns_per_unit * (double)remaining <= floor)
+			return remaining;
+		target = floor + (double)(w->now - run->begin); /* at most twice as late as it could be */
+	}
+	if (run->cut.nr_cursors > 1) {
+		/* This node's share of them. */
+		size_t all = cut_remaining(&run->cut); /* less than remaining, even 0, where others have just claimed */
+
+		if (all > remaining)
+			threads = (size_t)((double)threads * (double)remaining / (double)all) + 1;
+	}
+	return pace_next(&w->pace, run->cut.quantum, remaining, threads, floor,
+			 target < TARGET_NS ? target : TARGET_NS);
+}
+
+void heartbeat_end(struct worker *caller)
+{
+	struct run *run = caller->run;
+	bool alone = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) == 0;
+	struct cost cost = { .helpers_wait = alone ? run->known.helpers_wait : max_threads(run) < run->nr_holes };
+
+	if (caller->pace.units) {
+		cost.ns_per_unit = (double)caller->pace.ns / (double)caller->pace.units;
+		cost_remember(identity(run), cost);
+	}
+	if (alone && run->nr_holes > 1)
+		short_runs.spent += caller->now - run->begin;
+	short_runs.end = alone ? caller->now : clock_ns();
+}

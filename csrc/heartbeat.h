@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* heartbeat.h: when a run calls helpers, and how much a thread takes at once. The reasons are told in heartbeat.c. */
+#ifndef KTASK_HEARTBEAT_H
+#define KTASK_HEARTBEAT_H
+
+#include "run_private.h"
+
+/* What is known of the run's kind of work from earlier runs; before its first chunk. */
+void heartbeat_recall(struct run *run);
+
+/* By the caller before its first chunk, by a helper before its first, and by each after each chunk: may call a helper. */
+void heartbeat_begin(struct worker *caller);
+void heartbeat_join(struct worker *helper);
+void heartbeat(struct worker *w);
+
+/* The size of the next chunk that w takes from its cursor. */
+size_t heartbeat_size(const struct worker *w);
+
+/* Remembers what the run has shown, when it went well. */
+void heartbeat_end(struct worker *caller);
+
+#endif

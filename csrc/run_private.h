@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* run_private.h: one run and the threads at work on it, as run.c and heartbeat.c share them. */
+#ifndef KTASK_RUN_PRIVATE_H
+#define KTASK_RUN_PRIVATE_H
+
+#include "chunk.h"
+#include "pool.h"
+#include "undo.h"
+
+struct run {
+	/* Read by all, written before the first helper is called. */
+	struct team team; /* the first member: the team of a run is the run */
+	struct ktask_ctl ctl;
+	struct cut cut;
+	size_t nr_chunks;
+	unsigned nr_holes; /* room for so many: the threads there may be at first */
+	struct cost known; /* from earlier runs */
+	bool reluctant;
+	double floor_ns;
+	uint64_t begin;
+	struct holes holes;
+
+	/* The first failure in time. Who brings error from 0 to its value writes the chunk. */
+	_Alignas(64) _Atomic int error;
+	bool chunk_failed;
+	struct chunk failed;
+
+	/* Written once for each thread, when it leaves. */
+	_Alignas(64) _Atomic size_t chunks;
+	_Atomic unsigned threads;
+
+	/* Threads there may be, the caller included; one less for each helper that went home because it waited. */
+	_Atomic unsigned max_threads;
+
+	/* What a unit costs, in ns, for helpers to begin with; 0: not known yet. */
+	_Atomic float ns_per_unit;
+};
+
+/* One thread at work on a run. */
+struct worker {
+	struct run *run;
+	int thread; /* 0: the caller; n: helper n - 1 */
+	int node;   /* whose CPUs it runs on; -1: not known, any */
+	struct cursor *cursor;
+	struct pace pace;
+	size_t chunks;
+	uint64_t joined;
+	uint64_t waited;    /* ktask_waited() */
+	uint64_t now;	    /* the end of its last chunk */
+	uint64_t called_at; /* when it last called a helper */
+	uint64_t polled;
+};
+
+static inline unsigned max_threads(const struct run *run)
+{
+	return atomic_load_explicit(&run->max_threads, memory_order_relaxed);
+}
+
+#endif
