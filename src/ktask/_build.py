@@ -14,8 +14,6 @@ from pathlib import Path
 
 from cffi import FFI
 
-CORE = ["run", "heartbeat", "ctl", "chunk", "pool", "team", "limits", "priority", "topology", "undo", "trace", "describe"]
-
 DECLARATIONS = """
 typedef int (*ktask_thread_func)(void *start, void *end, void *arg);
 typedef void (*ktask_undo_func)(void *start, void *end, void *arg);
@@ -261,7 +259,7 @@ if can_build_core():
     ffibuilder.set_source(
         "ktask._core",
         SOURCE,
-        sources=[f"csrc/{name}.c" for name in CORE],
+        sources=sorted(map(str, Path("csrc").glob("*.c"))),
         include_dirs=["csrc/include"],
         extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fvisibility=hidden"],
         extra_link_args=["-pthread", "-Wl,-z,nodelete"],
