@@ -461,11 +461,8 @@ static const char *start(void)
 	const char *off = getenv("KTASK");
 	sigset_t before;
 
-	if (!pool.has_tables) {
-		if (!handles_forks || !make_tables())
-			return "there was no memory for the pool";
-		pool.has_tables = true;
-	}
+	if (!handles_forks || !make_tables())
+		return "there was no memory for the pool";
 	if (off && (strcasecmp(off, "off") == 0 || strcmp(off, "0") == 0))
 		return "KTASK=off is set in the environment";
 	if (pool.nr_helpers == 0)

@@ -52,7 +52,6 @@ struct pool {
 
 	/* Written once, before state becomes STARTED or NO_POOL. */
 	const char *why_off;
-	bool has_tables;
 	bool oversubscribed; /* KTASK_HELPERS: helpers may be more than there are CPUs for them */
 	bool fixed_wake;     /* KTASK_WAKE_NS */
 	int nr_helpers;

@@ -233,7 +233,6 @@ bool topology_read(struct topology *t)
 	memset(t->of_nid, -1, sizeof(t->of_nid));
 	topology_allowed(pthread_self(), &t->allowed);
 	add_main_thread(&t->allowed);
-	t->nr_cpus = cpus_count(&t->allowed);
 	if (!text)
 		return false;
 	if (!read_node_file("online", text, TEXT) || !topology_parse_list(text, &online, MAX_NODES) ||

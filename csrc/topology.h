@@ -54,7 +54,6 @@ struct topology_node {
 struct topology {
 	int nr_nodes;
 	struct topology_node *nodes;
-	int nr_cpus;		   /* that this thread or the process's main thread may run on, when it was read */
 	struct cpus allowed;	   /* those */
 	int16_t of_cpu[MAX_CPUS];  /* the node of each CPU, or -1 */
 	int16_t of_nid[MAX_NODES]; /* for each nid that exists: the nearest node that has CPUs; or -1 */

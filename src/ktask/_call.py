@@ -18,7 +18,7 @@ from typing import Any
 from ktask._convert import ADDRESSES, address_of
 from ktask._core import ffi, lib
 from ktask._ctl import Plan
-from ktask._progress import Report as ProgressReport
+from ktask._progress import ProgressReport
 
 RAISED = -(2**31) + 1
 """Result of a chunk whose Python function raised; also of wrapped_thread in _build.py."""

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from types import FunctionType
-from typing import Any, NamedTuple, NoReturn, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from ktask._core import ffi, lib
 
@@ -59,41 +59,27 @@ def address_of(value: object, what: str) -> tuple[int, object]:
         return ctypes.cast(value, ctypes.c_void_p).value or 0, value
     if isinstance(value, (ctypes.Structure, ctypes.Union, ctypes.Array, ctypes._SimpleCData)):
         return ctypes.addressof(value), value
-    view = _writable_view(value)
-    if view is not None:  # first, since a NumPy array without dimensions could pass for an int as well
-        return _address_of_buffer(value, view, what)
-    if not isinstance(value, Integral):
-        return _refuse_address(value, what)
-    n = int(value)
-    if not -ADDRESSES // 2 <= n < ADDRESSES:
-        raise OverflowError(f"{what} does not fit into a pointer: {n}")
-    return n % ADDRESSES, None
+    if isinstance(value, Integral):  # NumPy's too, which are read-only buffers as well
+        n = int(value)
+        if not -ADDRESSES // 2 <= n < ADDRESSES:
+            raise OverflowError(f"{what} does not fit into a pointer: {n}")
+        return n % ADDRESSES, None
+    return _address_of_buffer(value, what)
 
 
-def _writable_view(value: object) -> memoryview | None:
+def _address_of_buffer(value: object, what: str) -> tuple[int, object]:
     try:
         view = memoryview(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):  # ValueError: released, or a type that memoryview does not know
-        return None
-    return None if view.readonly else view
-
-
-def _refuse_address(value: object, what: str) -> NoReturn:
-    try:
-        memoryview(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
         raise TypeError(
             f"{what} must be None, an address, a buffer or a cffi or ctypes pointer for a C function, "
             f"not {type(value).__name__}: {value!r}"
         ) from None
-    else:
+    if view.readonly:
         raise BufferError(
             f"{what} is a read-only {type(value).__name__}, and a C function could write to it; "
             "pass a writable one or, if the function only reads, its address as an int"
         )
-
-
-def _address_of_buffer(value: object, view: memoryview, what: str) -> tuple[int, object]:
     if not view.c_contiguous and not (view.f_contiguous and hasattr(value, "__array_interface__")):
         raise BufferError(
             f"{what} is a {type(value).__name__} that is not contiguous (shape {view.shape}, "

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ktask._call import ForkedError, TaskError
@@ -44,19 +44,17 @@ def ktask_run(start: Any, task_size: int, ctl: Ctl) -> int:
 
     Exceptions of Python functions, bad arguments and Ctrl-C raise, as in ``run``.
     """
-    try:
-        run(start, task_size, ctl)
-    except ForkedError:
-        raise
-    except TaskError as error:
-        return error.code
-    return KTASK_RETURN_SUCCESS
+    return _result_of(lambda: run(start, task_size, ctl))
 
 
 def ktask_run_numa(nodes: Iterable[Node], ctl: Ctl) -> int:
     """Like ``ktask_run``, for a task whose parts lie on different NUMA nodes: see ``run_numa``."""
+    return _result_of(lambda: run_numa(nodes, ctl))
+
+
+def _result_of(call: Callable[[], None]) -> int:
     try:
-        run_numa(nodes, ctl)
+        call()
     except ForkedError:
         raise
     except TaskError as error:

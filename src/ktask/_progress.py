@@ -9,18 +9,18 @@ from typing import Any
 
 from ktask._convert import accepts
 
-Report = Callable[[int, int], object]
+ProgressReport = Callable[[int, int], object]
 """Called as ``report(done, total)``, in units."""
 
 
 class Progress:
     """Makes, for each run, the function that its progress is reported to."""
 
-    def __init__(self, function: Report) -> None:
+    def __init__(self, function: ProgressReport) -> None:
         """``function`` is called as it is."""
         self._function = function
 
-    def shown(self, total: int) -> AbstractContextManager[Report]:
+    def shown(self, total: int) -> AbstractContextManager[ProgressReport]:
         """Returns a context in which progress of one run is shown."""
         return nullcontext(self._function)
 
@@ -36,16 +36,16 @@ class Bar(Progress):
             raise ImportError("progress=True needs tqdm: pip install 'ktask[progress]'") from None
         self._tqdm = tqdm
 
-    def shown(self, total: int) -> AbstractContextManager[Report]:
+    def shown(self, total: int) -> AbstractContextManager[ProgressReport]:
         """Returns a context with a bar that is closed at its end."""
         return _ShownBar(self._tqdm(total=total, unit="unit", unit_scale=True))
 
 
-class _ShownBar(AbstractContextManager[Report]):
+class _ShownBar(AbstractContextManager[ProgressReport]):
     def __init__(self, bar: Any) -> None:
         self._bar = bar
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> ProgressReport:
         def report(done: int, total: int) -> None:
             self._bar.update(done - self._bar.n)
 

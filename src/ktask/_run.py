@@ -13,7 +13,7 @@ from ktask._call import RAISED, Call, TaskError, code_of, failure_of
 from ktask._convert import ADDRESSES, Function, address_of, loop_body_of, size_of
 from ktask._core import ffi, lib
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node, Plan
-from ktask._progress import Report as ProgressReport
+from ktask._progress import ProgressReport
 from ktask._trace import Trace
 
 DIRECT_NS = 200_000
