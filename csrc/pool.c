@@ -86,6 +86,7 @@ struct pool pool = {
 };
 
 THREAD_LOCAL struct team *serving;
+THREAD_LOCAL bool caller_seated;
 
 const char *pool_why_off(void)
 {
@@ -203,7 +204,8 @@ static void leave(struct helper *h, struct team *team)
 	willed = atomic_exchange(&h->willed, false);
 	if (willed)
 		priority_restore(h->tid);
-	limits_give_back(h->node);
+	limits_stand(h->seat);
+	limits_give_back();
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
 	if (here & TEAM_CALLER_SLEEPS && (willed || here == (TEAM_CALLER_SLEEPS | 1)))
 		futex_wake(&team->here);
@@ -323,7 +325,10 @@ static long number_from_environment(const char *name, long otherwise, long max)
 	return *end || n < 0 ? otherwise : n > max ? max : n;
 }
 
-/* How many helpers each node may have: as many as CPUs, all together one less, for the caller; or KTASK_HELPERS. */
+/*
+ * How many helpers each node has: as many as CPUs; or KTASK_HELPERS, whatever the CPUs. And how many may work at a time:
+ * one less than CPUs, for the caller; KTASK_MAX_HELPERS at most.
+ */
 static bool share_out_helpers(void)
 {
 	const struct topology *t = &pool.topology;
@@ -334,10 +339,12 @@ static bool share_out_helpers(void)
 		system_max += t->nodes[node].nr_cpus;
 	if (fixed >= 0)
 		system_max = (int)fixed;
+	system_max = (int)number_from_environment("KTASK_MAX_HELPERS", system_max, system_max);
 	pool.oversubscribed = fixed >= 0;
 	pool.first = calloc((size_t)t->nr_nodes + 1, sizeof(*pool.first));
-	if (!pool.first || !limits_init(t->nr_nodes, system_max))
+	if (!pool.first)
 		return false;
+	limits_init(system_max, !pool.oversubscribed);
 	for (int node = 0; node < t->nr_nodes; node++) {
 		int n = t->nodes[node].nr_cpus;
 
@@ -346,7 +353,6 @@ static bool share_out_helpers(void)
 		else if (n > system_max)
 			n = system_max;
 		pool.first[node + 1] = pool.first[node] + n;
-		limits_set_node(node, n);
 	}
 	pool.nr_helpers = pool.first[t->nr_nodes];
 	pool.nr_words = (pool.nr_helpers + HELPER_BITS - 1) / HELPER_BITS;
@@ -364,6 +370,7 @@ static void reset_helpers(void)
 			h->id = id;
 			h->node = node;
 			h->placed_off = -1;
+			h->seat = -1;
 			set_idle(h);
 		}
 	}
@@ -446,6 +453,7 @@ static void after_fork_in_child(void)
 		return;
 	reset_helpers();
 	limits_reset();
+	caller_seated = false;
 }
 
 static bool handles_forks;
@@ -465,6 +473,8 @@ static const char *start(void)
 		return "there was no memory for the pool";
 	if (off && (strcasecmp(off, "off") == 0 || strcmp(off, "0") == 0))
 		return "KTASK=off is set in the environment";
+	if (number_from_environment("KTASK_MAX_HELPERS", 1, 1) == 0)
+		return "KTASK_MAX_HELPERS=0 is set in the environment";
 	if (pool.nr_helpers == 0)
 		return pool.oversubscribed ? "KTASK_HELPERS=0 is set in the environment" : "this machine has one CPU";
 	block_signals(&before);
