@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* Who finds all seats taken looks so often, at most, whether they have died who took them. */
-enum { RECLAIM_NS = 100000000 };
+enum { RECLAIM_NS = 20000000 };
 
 /* Where no seat was found, none is looked for so long, unless this process has given one back. */
 enum { FULL_NS = 200000 };

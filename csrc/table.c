@@ -12,9 +12,10 @@
  *
  * State
  *   door, byte 0        locked by who is on his way in.
- *   door, byte 1 + row  locked by the process that has the row, from then until it dies; or by who clears up after one
- *                       that died. The lock is the open file description's (F_OFD_SETLK), and the kernel takes it away
- *                       when no process has that open any more. A child of fork has it too, so it closes it first thing.
+ *   door, byte 1 + row  write-locked by the process that has the row, from then until it dies; read-locked by those who
+ *                       clear up after one that died. The lock is the open file description's (F_OFD_SETLK), and the
+ *                       kernel takes it away when no process has that open any more. A child of fork has it too, so it
+ *                       closes it first thing.
  *   door, its content   struct record: which segment is the table.
  *   segment             struct table: a System V segment that was marked for removal at birth, so that it vanishes with the
  *                       last process that has it attached. As long as there is one, others can attach it by its number.
@@ -29,14 +30,15 @@
  *      version, another IPC namespace, a damaged record. Then keep out. Otherwise nobody uses one: make a new one.
  *   5. Lock the first free row: its process has died, if it ever had one. Empty its seats. Unlock byte 0.
  * Clearing up (table_reclaim), by who finds no seat
- *   6. For each row that has seats, but for one's own: try to lock it. If that works, empty its seats and unlock it.
+ *   6. For each row that has seats, but for one's own: try to read-lock it. If that works, its process has died: empty its
+ *      seats and unlock it.
  *
  * Why it is exact. Starting a helper is one atomic operation on one word, which says both that the seat is taken and by
  * whom: there is no moment in which a process could die between the two. A row's lock goes away after the last
  * instruction of its process (the kernel takes away a dying thread's memory before its files), so who gets
  * the lock sees all that was written, and nothing more will be. Only who holds it writes the row's number, or removes
- * what another has left; two who clear up, and a process that wants the row for itself, exclude each other by the same
- * lock, and the one who is late goes on to the next row. Who dies in the middle of any step leaves a lock that the kernel
+ * what another has left. While somebody clears up, nobody can have the row; who wants one goes on to the next. Two
+ * may clear up after the same process: they do the same. Who dies in the middle of any step leaves a lock that the kernel
  * takes away, and seats for the next one to find. Step 4 makes at most one table at a time: making one takes byte 0, and
  * that no row is locked; rows are taken under byte 0.
  *
@@ -57,6 +59,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -85,9 +88,9 @@ static int refuse_errno(char why[TABLE_WHY], const char *call)
 
 enum { COMING_IN = 0, FIRST_ROW = 1, WHOLE_DOOR = 0 };
 
-static bool lock(int door, int byte)
+static bool lock(int door, int byte, short type)
 {
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+	struct flock l = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
 
 	return fcntl(door, F_OFD_SETLK, &l) == 0;
 }
@@ -99,10 +102,10 @@ static void unlock(int door, int byte)
 	fcntl(door, F_OFD_SETLK, &l);
 }
 
-/* Does somebody else hold one of so many bytes (0: all that follow)? Yes, if there is no telling. */
+/* Has somebody else write-locked one of so many bytes (0: all that follow)? Yes, if there is no telling. */
 static bool is_locked(int door, int byte, int length)
 {
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = length };
+	struct flock l = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = length };
 
 	return fcntl(door, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
 }
@@ -183,7 +186,13 @@ static struct table *make(const struct member *m, char why[TABLE_WHY])
 {
 	struct record r = { .magic = MAGIC, .version = TABLE_VERSION };
 	struct table *t = (void *)-1;
+	struct rlimit largest;
 
+	/* Beyond that, writing would bring on SIGXFSZ. */
+	if (getrlimit(RLIMIT_FSIZE, &largest) != 0 || largest.rlim_cur < sizeof(r)) {
+		refuse(why, "this process may not write files");
+		return NULL;
+	}
 	r.segment = shmget(IPC_PRIVATE, sizeof(struct table), IPC_CREAT | 0600);
 	if (r.segment < 0) {
 		refuse_errno(why, "shmget");
@@ -246,7 +255,7 @@ static bool take_row(struct member *m)
 	for (int i = 0; i < TABLE_ROWS; i++) {
 		int row = (int)(((unsigned)getpid() + (unsigned)i) % TABLE_ROWS);
 
-		if (!lock(m->door, FIRST_ROW + row))
+		if (!lock(m->door, FIRST_ROW + row, F_WRLCK))
 			continue;
 		empty_seats(m->table, row);
 		atomic_store_explicit(&m->table->owners[row], owner, memory_order_relaxed);
@@ -263,7 +272,7 @@ enum table_answer table_join(struct member *m, const char *path, char why[TABLE_
 
 	if (door < 0)
 		return TABLE_REFUSED;
-	if (!lock(door, COMING_IN)) {
+	if (!lock(door, COMING_IN, F_WRLCK)) {
 		answer = errno == EAGAIN || errno == EACCES ? TABLE_BUSY : TABLE_REFUSED;
 		refuse_errno(why, "fcntl");
 		goto out;
@@ -299,7 +308,7 @@ void table_leave(struct member *m)
 	m->table = NULL;
 }
 
-/* Steps 6. */
+/* Step 6. */
 void table_reclaim(struct member *m)
 {
 	struct table *t = m->table;
@@ -315,7 +324,7 @@ void table_reclaim(struct member *m)
 			continue;
 		if (row < 0) {
 			empty_seats(t, row);
-		} else if (lock(m->door, FIRST_ROW + row)) {
+		} else if (lock(m->door, FIRST_ROW + row, F_RDLCK)) {
 			empty_seats(t, row);
 			unlock(m->door, FIRST_ROW + row);
 		} else {
