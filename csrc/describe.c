@@ -119,11 +119,16 @@ size_t ktask_describe_processes(char *text, size_t size)
 {
 	struct text t = { .buffer = text, .size = size };
 	struct table_user *users = calloc(TABLE_ROWS, sizeof(*users));
-	char path[LIMITS_PATH], why[TABLE_WHY] = "there is no memory";
-	int n = users ? table_users(limits_table(path), users, TABLE_ROWS, why) : -1;
+	char buffer[LIMITS_PATH], why[TABLE_WHY] = "there is no memory";
+	const char *path = limits_table(buffer);
+	int n = -1;
 
+	if (!path)
+		snprintf(why, sizeof(why), "%s", LIMITS_OFF);
+	else if (users)
+		n = table_users(path, users, TABLE_ROWS, why);
 	put(&t, "{\"path\": ");
-	put_string(&t, limits_table(path));
+	put_string(&t, path);
 	put(&t, ", \"reason\": ");
 	put_string(&t, n < 0 ? why : NULL);
 	put(&t, ", \"processes\": [");

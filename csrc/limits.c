@@ -79,7 +79,7 @@ const char *limits_table(char buffer[LIMITS_PATH])
 	const char *name = secure_getenv("KTASK_TABLE");
 
 	if (name && *name)
-		return name;
+		return strcasecmp(name, "off") == 0 || strcmp(name, "0") == 0 ? NULL : name;
 	snprintf(buffer, LIMITS_PATH, "/dev/shm/ktask-%u", (unsigned)geteuid());
 	return buffer;
 }
@@ -107,8 +107,8 @@ static const char *reason_to_stay_alone(const char *path)
 {
 	if (!with_seats)
 		return "KTASK_HELPERS is set in the environment";
-	if (strcasecmp(path, "off") == 0 || strcmp(path, "0") == 0)
-		return "KTASK_TABLE=off is set in the environment";
+	if (!path)
+		return LIMITS_OFF;
 	if (getenv("KTASK_FSROOT"))
 		return "KTASK_FSROOT is set in the environment: the CPUs may be another machine's";
 	return NULL;

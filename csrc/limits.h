@@ -49,10 +49,12 @@ int limits_running(void);
 int limits_max(void);
 
 /*
- * The table's door (buffer is room for its name), and why this process keeps to limits of its own; NULL: it has joined
- * the table, or has not yet had a reason to.
+ * The table's door (buffer is room for its name; NULL: KTASK_TABLE=off), and why this process keeps to limits of its own
+ * (NULL: it has joined the table, or has not yet had a reason to).
  */
 const char *limits_table(char buffer[LIMITS_PATH]);
 const char *limits_why_alone(void);
+
+#define LIMITS_OFF "KTASK_TABLE=off is set in the environment"
 
 #endif

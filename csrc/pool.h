@@ -25,8 +25,8 @@ struct team {
 	pthread_t caller;
 	int home;	/* the caller's node, */
 	int caller_cpu; /* and its CPU, which helpers keep away from */
-	bool seated; /* the caller has a seat: */
-	int seat;    /* the CPU's; -1: it needs none, or has none */
+	bool seated;	/* the caller has a seat: */
+	int seat;	/* the CPU's; -1: it needs none, or has none */
 	unsigned nr_cancelled;
 	unsigned nr_willed;
 

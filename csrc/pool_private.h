@@ -22,7 +22,7 @@ struct helper {
 	_Atomic(struct team *) team; /* written by the owner; others only compare it */
 	int id;
 	int node;
-	int seat; /* the CPU whose seat it has, or had last; -1: none yet */
+	int seat;  /* the CPU whose seat it has, or had last; -1: none yet */
 	pid_t tid; /* its own, once it has answered a call */
 
 	/* The owner's. */

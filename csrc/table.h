@@ -24,7 +24,8 @@ struct table {
 	uint32_t size;
 	uint64_t door_device; /* which door leads here: */
 	uint64_t door_inode;
-	_Alignas(64) _Atomic uint64_t owners[TABLE_ROWS]; /* of the rows: bits 0 to 31 a pid, the others its namespace */
+	_Alignas(
+		64) _Atomic uint64_t owners[TABLE_ROWS]; /* of the rows: bits 0 to 31 a pid, the others its namespace */
 	_Alignas(64) _Atomic uint32_t seats[MAX_CPUS];
 };
 

@@ -27,6 +27,7 @@ from ktask._kernel import (
     ktask_run,
     ktask_run_numa,
 )
+from ktask._limits import limits
 from ktask._run import Report, last_report, parallel_for, run, run_numa
 from ktask._trace import Event, Trace
 
@@ -52,10 +53,11 @@ __all__ = [
     "ktask_run",
     "ktask_run_numa",
     "last_report",
+    "limits",
     "parallel_for",
     "run",
     "run_numa",
 ]
 
-for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace):
+for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace, limits):
     _class.__module__ = "ktask"  # the name to know it by, in tracebacks too
