@@ -89,7 +89,8 @@ size_t ktask_describe(char *text, size_t size)
 	}
 	if (enabled && limits_max() == 0) {
 		enabled = false;
-		why_off = "this process has limited itself to no helpers";
+		why_off = "this process is limited to no helpers (KTASK_MAX_HELPERS, ktask.limits or "
+			  "ktask_set_max_helpers)";
 	}
 	for (int i = 0; i < pool_topology()->nr_nodes; i++)
 		for (int cpu = 0; cpu < MAX_CPUS; cpu++)

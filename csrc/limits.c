@@ -26,11 +26,12 @@ enum { FULL_NS = 200000 };
 enum { BUSY_NS = 1000000, BUSY_TRIES = 100 };
 
 /* Written before the first helper starts. */
-static int system_max;
+static int environment_max;
 static bool with_seats;
 
 static _Alignas(64) _Atomic int running;
-static _Alignas(64) _Atomic int process_max = INT32_MAX;
+static _Alignas(64) _Atomic int machine_max;
+static _Atomic int process_max = INT32_MAX;
 static _Atomic uint64_t full_until;
 
 /* The table; or the seats that take its place. Written while joining, before joined. */
@@ -47,11 +48,16 @@ static int busy_tries;
 static _Atomic uint64_t reclaimed_at;
 static atomic_flag reclaiming = ATOMIC_FLAG_INIT;
 
-void limits_init(int max, bool need_seats)
+void limits_init(int ceiling, bool need_seats)
 {
-	system_max = max;
+	environment_max = ceiling;
 	with_seats = need_seats;
 	limits_reset();
+}
+
+void limits_set_max(int max)
+{
+	atomic_store_explicit(&machine_max, max, memory_order_relaxed);
 }
 
 void limits_reset(void)
@@ -158,9 +164,11 @@ const char *limits_why_alone(void)
 
 int limits_max(void)
 {
-	int max = atomic_load_explicit(&process_max, memory_order_relaxed);
+	int max = atomic_load_explicit(&machine_max, memory_order_relaxed);
+	int wanted = atomic_load_explicit(&process_max, memory_order_relaxed);
 
-	return max < system_max ? max : system_max;
+	max = max < environment_max ? max : environment_max;
+	return max < wanted ? max : wanted;
 }
 
 int ktask_set_max_helpers(int max)

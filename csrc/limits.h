@@ -14,8 +14,11 @@
 
 enum { LIMITS_PATH = 64 };
 
-/* The most helpers there may be at a time; with_seats: do they need seats as well? */
-void limits_init(int max, bool with_seats);
+/* Never more than ceiling helpers at a time (KTASK_MAX_HELPERS); with_seats: do they need seats as well? */
+void limits_init(int ceiling, bool with_seats);
+
+/* The most that the machine has room for; it may change at any time. */
+void limits_set_max(int max);
 
 /* In a child after fork: nothing is held, and the table is yet to be joined. */
 void limits_reset(void);

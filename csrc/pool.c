@@ -325,10 +325,7 @@ static long number_from_environment(const char *name, long otherwise, long max)
 	return *end || n < 0 ? otherwise : n > max ? max : n;
 }
 
-/*
- * How many helpers each node has: as many as CPUs; or KTASK_HELPERS, whatever the CPUs. And how many may work at a time:
- * one less than CPUs, for the caller; KTASK_MAX_HELPERS at most.
- */
+/* How many helpers each node may have: as many as CPUs, all together one less, for the caller; or KTASK_HELPERS. */
 static bool share_out_helpers(void)
 {
 	const struct topology *t = &pool.topology;
@@ -339,12 +336,12 @@ static bool share_out_helpers(void)
 		system_max += t->nodes[node].nr_cpus;
 	if (fixed >= 0)
 		system_max = (int)fixed;
-	system_max = (int)number_from_environment("KTASK_MAX_HELPERS", system_max, system_max);
 	pool.oversubscribed = fixed >= 0;
 	pool.first = calloc((size_t)t->nr_nodes + 1, sizeof(*pool.first));
 	if (!pool.first)
 		return false;
-	limits_init(system_max, !pool.oversubscribed);
+	limits_init((int)number_from_environment("KTASK_MAX_HELPERS", MAX_HELPERS, MAX_HELPERS), fixed < 0);
+	limits_set_max(system_max);
 	for (int node = 0; node < t->nr_nodes; node++) {
 		int n = t->nodes[node].nr_cpus;
 
@@ -473,8 +470,6 @@ static const char *start(void)
 		return "there was no memory for the pool";
 	if (off && (strcasecmp(off, "off") == 0 || strcmp(off, "0") == 0))
 		return "KTASK=off is set in the environment";
-	if (number_from_environment("KTASK_MAX_HELPERS", 1, 1) == 0)
-		return "KTASK_MAX_HELPERS=0 is set in the environment";
 	if (pool.nr_helpers == 0)
 		return pool.oversubscribed ? "KTASK_HELPERS=0 is set in the environment" : "this machine has one CPU";
 	block_signals(&before);

@@ -24,7 +24,7 @@ def test_none_at_all() -> None:
             assert threads_of_a_run() == {threading.get_ident()}
         assert ktask.info()["max_helpers"] == 0
         assert ktask.info()["enabled"] is False
-        assert "limited itself" in ktask.info()["reason"]
+        assert "limited to no helpers" in ktask.info()["reason"]
     assert ktask.info()["max_helpers"] == 7
     meet()
 
@@ -118,7 +118,7 @@ def capped_by_environment() -> None:
 
 def serial_by_environment() -> None:
     assert ktask.info()["enabled"] is False
-    assert "KTASK_MAX_HELPERS=0" in ktask.info()["reason"]
+    assert "KTASK_MAX_HELPERS" in ktask.info()["reason"]
     assert threads_of_a_run() == {threading.get_ident()}
 
 
