@@ -74,4 +74,3 @@ def _apply() -> int:
     """Sets the lowest of the limits; with the lock held."""
     allowed = [n for n in (*_active, _outside) if n >= 0]
     return lib.ktask_set_max_helpers(min([*allowed, _MOST]) if allowed else -1)
-

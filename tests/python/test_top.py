@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -83,7 +85,7 @@ def test_live(tmp_path: Path) -> None:
         assert top.stdout is not None
         for _ in range(3):
             assert json.loads(top.stdout.readline())["processes"] == []
-        top.send_signal(2)
+        top.send_signal(signal.SIGINT)
         assert top.wait(60) == 130
 
 
@@ -103,3 +105,25 @@ def test_nonsense_is_refused() -> None:
         shown = command("--once", "--every", nonsense)
         assert shown.returncode == 2
         assert "--every" in shown.stderr
+
+
+def test_on_a_terminal(tmp_path: Path) -> None:
+    """One table that changes in place."""
+    pytest.importorskip("rich")
+    ours, theirs = os.openpty()
+    shown = b""
+    with subprocess.Popen(
+        [sys.executable, "-m", "ktask", "top", "--every", "0.05"],
+        env={**os.environ, "KTASK_TABLE": str(tmp_path / "door"), "TERM": "xterm", "COLUMNS": "120"},
+        stdout=theirs,
+        stderr=theirs,
+    ) as top:
+        os.close(theirs)
+        while shown.count(b"No processes with ktask") < 3:
+            shown += os.read(ours, 4096)
+        top.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # how a terminal tells that nobody writes any more
+            while os.read(ours, 4096):
+                pass
+        assert top.wait(60) == 130
+    os.close(ours)
