@@ -3,25 +3,13 @@
 // peer, round after round, since a peer whose threads spin would slow down the next one in the same process.
 //
 //   loops gap_us serial_us...     for each length: "serial_us serial_ns parallel_ns cpu_ns", medians of one round
-//
-// Compiled once for each peer, with -DPEER_ktask, -DPEER_openmp, -DPEER_tbb or -DPEER_pthreadpool.
 
-#include <algorithm>
-#include <cstdint>
+#include "peers.hpp"
+
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <vector>
-
-#if defined(PEER_ktask)
-#include <ktask.h>
-#elif defined(PEER_tbb)
-#include <tbb/blocked_range.h>
-#include <tbb/parallel_for.h>
-#elif defined(PEER_pthreadpool)
-#include <pthreadpool.h>
-#include <unistd.h>
-#endif
 
 static volatile double sink;
 
@@ -36,59 +24,17 @@ __attribute__((noinline)) static void work(size_t from, size_t to)
 		sink = sum;
 }
 
-#if defined(PEER_ktask)
 static int chunk(void *start, void *end, void *)
 {
 	work((size_t)start, (size_t)end);
-	return KTASK_RETURN_SUCCESS;
+	return 0;
 }
 
+// Blocks of about 10 us are what a user would choose; single units would take tens of times longer.
 static void parallel(size_t n)
 {
-	struct ktask_ctl ctl = KTASK_CTL_INITIALIZER(chunk, nullptr, 1);
-
-	ktask_run(nullptr, n, &ctl);
+	parallel(n, OWN_BLOCKS ? 1 : std::max<size_t>(1, std::min<size_t>(12500, n / 8)), chunk, nullptr);
 }
-#elif defined(PEER_openmp)
-static void parallel(size_t n)
-{
-	// Blocks of about 10 us are what a user would choose; single units would take tens of times longer.
-	size_t block = 12500, blocks = (n + block - 1) / block;
-
-	if (blocks < 2) {
-		block = (n + 1) / 2;
-		blocks = 2;
-	}
-#pragma omp parallel for schedule(dynamic)
-	for (size_t b = 0; b < blocks; b++)
-		work(b * block, std::min(n, (b + 1) * block));
-}
-#elif defined(PEER_tbb)
-static void parallel(size_t n)
-{
-	tbb::parallel_for(tbb::blocked_range<size_t>(0, n),
-			  [](const tbb::blocked_range<size_t> &r) { work(r.begin(), r.end()); });
-}
-#elif defined(PEER_pthreadpool)
-struct blocks {
-	size_t n, block;
-};
-
-static void block(void *context, size_t b)
-{
-	const blocks *all = static_cast<const blocks *>(context);
-
-	work(b * all->block, std::min(all->n, (b + 1) * all->block));
-}
-
-static void parallel(size_t n)
-{
-	static pthreadpool_t pool = pthreadpool_create(0);
-	blocks all = { n, std::max<size_t>(1, std::min<size_t>(12500, n / 8)) };
-
-	pthreadpool_parallelize_1d(pool, block, &all, (n + all.block - 1) / all.block, 0);
-}
-#endif
 
 static uint64_t now(clockid_t clock)
 {

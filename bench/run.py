@@ -1,52 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Measures ktask beside its peers: python bench/run.py [--quick] [--csv FILE].
 
-Builds bench/loops.cpp for ktask and for each peer that the machine has (Debian: libtbb-dev, libpthreadpool-dev;
-OpenMP comes with gcc), runs them round after round in turns, and prints for each length of loop how much faster it was
-than the same loop run serially in the same process: medians over the rounds, and the CPU time for each second of
-serial work.
+Builds bench/loops.cpp for ktask and for each peer that the machine has, runs them round after round in turns, and prints
+for each length of loop how much faster it was than the same loop run serially in the same process: medians over the
+rounds, and the CPU time for each second of serial work.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-CSRC = HERE.parent / "csrc"
-BUILD = HERE / "build"
+from peers import PEERS, build, start
 
-PEERS: dict[str, tuple[list[str], dict[str, str]]] = {
-    "ktask": ([], {}),
-    "openmp": (["-fopenmp"], {}),
-    "openmp passive": (["-fopenmp"], {"OMP_WAIT_POLICY": "passive"}),
-    "tbb": (["-ltbb"], {}),
-    "pthreadpool": (["-lpthreadpool"], {}),
-}
 HOT = [1, 5, 10, 20, 50, 100, 1000]
 COLD = [20, 100, 200, 500, 1000]
 
 
-def build(peer: str, flags: list[str]) -> Path | None:
-    """Compiles loops.cpp for a peer; None where the machine has not got it."""
-    name = peer.split(maxsplit=1)[0]
-    program = BUILD / f"loops_{name}"
-    if name == "ktask":
-        subprocess.run(["make", "-s", "-C", CSRC, f"BUILD={BUILD / 'ktask'}"], check=True)
-        flags = [f"-I{CSRC / 'include'}", str(BUILD / "ktask" / "libktask.a"), "-pthread"]
-    command = ["g++", "-O2", "-std=c++17", f"-DPEER_{name}", str(HERE / "loops.cpp"), "-o", str(program), *flags]
-    return program if subprocess.run(command, capture_output=True, check=False).returncode == 0 else None
-
-
-def measure(program: Path, environment: dict[str, str], gap_us: int, lengths: list[int]) -> list[tuple[float, ...]]:
+def measure(program: Path, peer: str, gap_us: int, lengths: list[int]) -> list[tuple[float, ...]]:
     """One round of one peer: for each length, the serial and the parallel time and the CPU time, in ns."""
-    command = [str(program), str(gap_us), *map(str, lengths)]
-    out = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True).stdout
+    out, _ = start(program, peer, gap_us, *lengths).communicate()
     return [tuple(map(float, line.split())) for line in out.splitlines()]
 
 
@@ -57,8 +33,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="where the raw figures go")
     arguments = parser.parse_args()
 
-    BUILD.mkdir(exist_ok=True)
-    programs = {peer: build(peer, flags) for peer, (flags, _) in PEERS.items()}
+    programs = {peer: build("loops", peer) for peer in PEERS}
     missing = [peer for peer, program in programs.items() if program is None]
     if missing:
         print(f"not on this machine: {', '.join(missing)}", file=sys.stderr)
@@ -69,7 +44,7 @@ def main() -> None:
             for peer, program in programs.items():
                 if program is None:
                     continue
-                for us, serial, parallel, cpu in measure(program, PEERS[peer][1], gap_us, lengths):
+                for us, serial, parallel, cpu in measure(program, peer, gap_us, lengths):
                     rows.append(
                         {
                             "round": round_,
