@@ -189,11 +189,13 @@ def fill(page: str, results: Path) -> str:
 
     def block(match: re.Match[str]) -> str:
         name, *words = match[1].split()
+        source = results / ("machine.json" if name == "machine" else f"{TABLES[name][0]}.csv")
+        if not source.exists():
+            return match[0]
         if name == "machine":
-            text = machine_text(json.loads((results / "machine.json").read_text(encoding="utf-8")))
+            text = machine_text(json.loads(source.read_text(encoding="utf-8")))
         else:
-            rows = load(results / f"{TABLES[name][0]}.csv")
-            text = table(name, rows, [w for w in words if w != "brief"], "brief" not in words)
+            text = table(name, load(source), [w for w in words if w != "brief"], "brief" not in words)
         return f"<!-- bench: {match[1]} -->\n{text}\n<!-- end -->"
 
     return re.sub(r"<!-- bench: (.*?) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)

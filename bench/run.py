@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Measures ktask beside its peers: python bench/run.py [--quick] [--only SUITE]...
+"""Measures ktask beside its peers: python bench/run.py [--quick] [--only SUITE]... [--into FOLDER].
 
 Each library runs in processes of its own, since one whose threads spin would slow down the next, and in rounds: every
 one is measured in every round, in another order each time. Within a process, serial and parallel calls take turns.
@@ -124,8 +124,8 @@ def machine() -> dict[str, str]:
     facts = {
         "date": datetime.now(timezone.utc).date().isoformat(),
         "CPU": f"{len(os.sched_getaffinity(0))} of {cpuinfo.get('model name', platform.machine())}",
-        "machine": first_line("systemd-detect-virt") or ("virtual" if "hypervisor" in str(cpuinfo) else ""),
-        "kernel": f"{platform.system()} {platform.release()}",
+        "machine": first_line("systemd-detect-virt", "--vm") or ("virtual" if "hypervisor" in str(cpuinfo) else ""),
+        "kernel": f"{platform.system()} {platform.release().split('-')[0]}",
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
         "g++": first_line("g++", "-dumpfullversion"),
         "clang++": first_line("clang++", "-dumpversion"),
@@ -146,9 +146,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round, kept out of results/ and docs/")
     parser.add_argument("--only", action="append", choices=SUITES, help="measure this one; may be given several times")
     parser.add_argument("--scale", type=float, help="lengths of what is measured; default 1, or 0.1 if quick")
+    parser.add_argument("--into", type=Path, help="a folder for figures and plots, in place of results/ and docs/")
     arguments = parser.parse_args()
 
-    results = BUILD / "quick" if arguments.quick else HERE / "results"
+    results = arguments.into or (BUILD / "quick" if arguments.quick else HERE / "results")
     scale = arguments.scale or (0.1 if arguments.quick else 1.0)
     results.mkdir(parents=True, exist_ok=True)
     for name, suite in SUITES.items():
@@ -162,10 +163,10 @@ def main() -> None:
             writer.writerows([f"{x:.10g}" if isinstance(x, float) else x for x in row] for row in rows)
         print(report.tables(name, rows))
     (results / "machine.json").write_text(json.dumps(machine(), indent=1) + "\n", encoding="utf-8")
-    if arguments.quick:
-        report.plots(results, results)
-    else:
+    if results == HERE / "results":
         report.publish(results)
+    else:
+        report.plots(results, results)
 
 
 if __name__ == "__main__":
