@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+import plots
 import report
+from figures import Row
 from peers import BUILD, HERE, PEERS, build, build_common, start
 
 PYTHON_PEERS = {  # and what each is installed as
@@ -80,12 +82,12 @@ def installed(peer: str) -> bool:
     return subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
 
 
-def measure(suite: Suite, rounds: int, scale: float) -> list[report.Row]:
+def measure(suite: Suite, rounds: int, scale: float) -> list[Row]:
     """All rounds of all peers."""
     peers, missing = suite.peers()
     if missing:
         print("missing:", ", ".join(missing), flush=True)
-    rows: list[report.Row] = []
+    rows: list[Row] = []
     for round_ in range(rounds):
         turn = round_ % len(peers)
         order = peers[turn:] + peers[:turn]
@@ -100,7 +102,7 @@ def measure(suite: Suite, rounds: int, scale: float) -> list[report.Row]:
                 print(f"{peer} ended with {process.returncode} in round {round_}", flush=True)
             for line in out.splitlines():
                 workload, *figures = line.split()
-                rows.append(report.Row(round_, peer, workload, *map(float, figures)))
+                rows.append(Row(round_, peer, workload, *map(float, figures)))
     return rows
 
 
@@ -159,14 +161,14 @@ def main() -> None:
         rows = measure(suite, 1 if arguments.quick else suite.rounds, scale)
         with (results / f"{name}.csv").open("w", newline="") as f:
             writer = csv.writer(f, lineterminator="\n")
-            writer.writerow(report.Row._fields)
+            writer.writerow(Row._fields)
             writer.writerows([f"{x:.10g}" if isinstance(x, float) else x for x in row] for row in rows)
         print(report.tables(name, rows))
     (results / "machine.json").write_text(json.dumps(machine(), indent=1) + "\n", encoding="utf-8")
     if results == HERE / "results":
         report.publish(results)
     else:
-        report.plots(results, results)
+        plots.draw(results, results)
 
 
 if __name__ == "__main__":

@@ -10,21 +10,22 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import peers
+import plots
 import pytest
 import report
-from report import Row, figure, fill, load, speedup, table
+from figures import Row, figure, load, peers_of, speedup
+from report import fill, table
 
 ROOT = Path(__file__).parents[2]
 SUITES = ("hot", "apart", "long", "memory", "python")
-PLOTS = ("short-loops", "long-loops", "memory", "python")
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None or shutil.which("make") is None, reason="needs g++ and make"
 )
 
 
-def text_of(image: Path) -> str:
-    return " ".join(ElementTree.parse(image).getroot().itertext())
+def texts(image: Path) -> set[str]:
+    return {text.strip() for text in ElementTree.parse(image).getroot().itertext()}
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +44,10 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 @pytest.mark.parametrize("suite", SUITES)
 def test_each_suite_measures_ktask_and_those_that_are_here(quick: tuple[Path, str], suite: str) -> None:
     rows = load(quick[0] / f"{suite}.csv")
-    found = set(report.peers_of(rows))
+    found = set(peers_of(rows))
     here = {"ktask", "numba prange", "ThreadPoolExecutor"} if suite == "python" else {"ktask", "libgomp static"}
     assert here <= found
-    for peer in report.peers_of(rows):
+    for peer in peers_of(rows):
         assert {row.workload for row in rows if row.peer == peer} <= {c.workload for _, c in columns(suite)}
     for row in rows:
         assert min(row.serial, row.parallel, row.ideal, row.serial_cpu, row.parallel_cpu) >= 0
@@ -68,7 +69,7 @@ def test_ktask_has_a_figure_in_every_column(quick: tuple[Path, str], suite: str)
 @needs_compiler
 def test_who_is_not_measured_is_named(quick: tuple[Path, str]) -> None:
     folder, said = quick
-    measured = set(report.peers_of(load(folder / "hot.csv")))
+    measured = set(peers_of(load(folder / "hot.csv")))
     for peer in peers.PEERS:
         assert (peer in measured) != (f"{peer} (" in said)
 
@@ -83,9 +84,9 @@ def test_a_library_that_is_missing_does_not_build(monkeypatch: pytest.MonkeyPatc
 
 
 @needs_compiler
-@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize("plot", plots.PLOTS)
 def test_the_plots_show_who_was_measured(quick: tuple[Path, str], plot: str) -> None:
-    assert "ktask" in text_of(quick[0] / f"{plot}.svg")
+    assert "ktask" in texts(quick[0] / f"{plot}.svg")
 
 
 def row(peer: str, serial: float, parallel: float, round_: int = 0, size: float = 1) -> Row:
@@ -135,11 +136,8 @@ def test_the_pages_show_the_figures_that_are_kept(page: str) -> None:
 def test_the_plots_are_drawn_from_the_figures_that_are_kept(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     results = ROOT / "bench" / "results"
-    report.plots(results, tmp_path)
-    for plot, suite in zip(PLOTS, ("hot", "long", "memory", "python"), strict=True):
-        assert set(report.peers_of(load(results / f"{suite}.csv"))) <= set(legend(tmp_path / f"{plot}.svg"))
-        assert (ROOT / "docs" / "img" / f"{plot}.svg").exists()
-
-
-def legend(image: Path) -> list[str]:
-    return [text.strip() for text in ElementTree.parse(image).getroot().itertext()]
+    plots.draw(results, tmp_path)
+    for plot, (_, suites, *_) in plots.PLOTS.items():
+        legend = texts(tmp_path / f"{plot}.svg")
+        assert {peer for suite in suites for peer in peers_of(load(results / f"{suite}.csv"))} <= legend
+        assert texts(ROOT / "docs" / "img" / f"{plot}.svg") == legend
