@@ -16,6 +16,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -36,6 +37,9 @@ PYTHON_PEERS = {  # and what each is installed as
 }
 SECONDS = 120
 """A library that takes longer for one round hangs."""
+
+STRANGERS = 0.1
+"""CPUs that may be in use by others while figures are taken that are kept."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,27 @@ def installed(peer: str) -> bool:
     return subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
 
 
-def measure(suite: Suite, rounds: int, scale: float) -> list[Row]:
+def cpu_seconds_of_others() -> float:
+    """CPU time used since the machine started, but for ours; what a hypervisor took counts as well."""
+    user, nice, system, _, _, irq, softirq, steal, *_ = map(int, first_line_of("/proc/stat").split()[1:])
+    ours = os.times()
+    total = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return total - (ours.user + ours.system + ours.children_user + ours.children_system)
+
+
+class Watch:
+    """How many CPUs were in others' use since it was made."""
+
+    def __init__(self) -> None:
+        self.begin, self.used = time.monotonic(), cpu_seconds_of_others()
+
+    def cpus(self) -> float:
+        """On average."""
+        return (cpu_seconds_of_others() - self.used) / (time.monotonic() - self.begin)
+
+
+def measure(suite: Suite, peers: list[str], rounds: int, scale: float) -> list[Row]:
     """All rounds of all peers."""
-    peers, missing = suite.peers()
-    if missing:
-        print("missing:", ", ".join(missing), flush=True)
     rows: list[Row] = []
     for round_ in range(rounds):
         turn = round_ % len(peers)
@@ -104,6 +124,40 @@ def measure(suite: Suite, rounds: int, scale: float) -> list[Row]:
                 workload, *figures = line.split()
                 rows.append(Row(round_, peer, workload, *map(float, figures)))
     return rows
+
+
+def measure_all(names: list[str], results: Path, quick: bool, scale: float, strict: bool) -> None:
+    """Measures these suites, keeps the figures and shows them. `strict`: figures of a busy machine are not kept."""
+    for name in names:
+        suite = SUITES[name]
+        peers, missing = suite.peers()
+        print(f"\n=== {name}" + (f"; missing: {', '.join(missing)}" if missing else ""), flush=True)
+        watch = Watch()
+        if strict:
+            time.sleep(1)
+            refuse_if_busy(watch)
+        rows = measure(suite, peers, 1 if quick else suite.rounds, scale)
+        print(f"{report.tables(name, rows)}\n\nmeanwhile others used {max(0.0, watch.cpus()):.2f} CPUs", flush=True)
+        if strict:
+            refuse_if_busy(watch)
+        with (results / f"{name}.csv").open("w", newline="") as f:
+            writer = csv.writer(f, lineterminator="\n")
+            writer.writerow(Row._fields)
+            writer.writerows([f"{x:.10g}" if isinstance(x, float) else x for x in row] for row in rows)
+
+
+def refuse_if_busy(watch: Watch) -> None:
+    """Ends the program if others used the machine."""
+    if watch.cpus() > STRANGERS:
+        raise SystemExit(
+            f"the machine is not idle: others use {watch.cpus():.2f} CPUs, more than {STRANGERS}. "
+            "Nothing is kept of this; try again when it is idle, or use --anyway"
+        )
+
+
+def first_line_of(file: str) -> str:
+    """The first line of a file."""
+    return Path(file).read_text(encoding="utf-8").partition("\n")[0]
 
 
 def first_line(*command: str) -> str:
@@ -148,22 +202,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round, kept out of results/ and docs/")
     parser.add_argument("--only", action="append", choices=SUITES, help="measure this one; may be given several times")
     parser.add_argument("--scale", type=float, help="lengths of what is measured; default 1, or 0.1 if quick")
+    parser.add_argument("--anyway", action="store_true", help="keep the figures also if the machine was not idle")
     parser.add_argument("--into", type=Path, help="a folder for figures and plots, in place of results/ and docs/")
     arguments = parser.parse_args()
 
     results = arguments.into or (BUILD / "quick" if arguments.quick else HERE / "results")
     scale = arguments.scale or (0.1 if arguments.quick else 1.0)
     results.mkdir(parents=True, exist_ok=True)
-    for name, suite in SUITES.items():
-        if arguments.only and name not in arguments.only:
-            continue
-        print(f"\n=== {name}", flush=True)
-        rows = measure(suite, 1 if arguments.quick else suite.rounds, scale)
-        with (results / f"{name}.csv").open("w", newline="") as f:
-            writer = csv.writer(f, lineterminator="\n")
-            writer.writerow(Row._fields)
-            writer.writerows([f"{x:.10g}" if isinstance(x, float) else x for x in row] for row in rows)
-        print(report.tables(name, rows))
+    names = [name for name in SUITES if not arguments.only or name in arguments.only]
+    strict = not (arguments.quick or arguments.anyway)
+    measure_all(names, results, arguments.quick, scale, strict)
     (results / "machine.json").write_text(json.dumps(machine(), indent=1) + "\n", encoding="utf-8")
     if results == HERE / "results":
         report.publish(results)

@@ -13,6 +13,7 @@ import peers
 import plots
 import pytest
 import report
+import run
 from figures import Row, figure, load, peers_of, speedup
 from report import fill, table
 
@@ -87,6 +88,13 @@ def test_a_library_that_is_missing_does_not_build(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("plot", plots.PLOTS)
 def test_the_plots_show_who_was_measured(quick: tuple[Path, str], plot: str) -> None:
     assert "ktask" in texts(quick[0] / f"{plot}.svg")
+
+
+def test_figures_of_a_busy_machine_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = iter([0.0, 1e6, 1e6])
+    monkeypatch.setattr(run, "cpu_seconds_of_others", lambda: next(used))
+    with pytest.raises(SystemExit, match="the machine is not idle"):
+        run.refuse_if_busy(run.Watch())
 
 
 def row(peer: str, serial: float, parallel: float, round_: int = 0, size: float = 1) -> Row:
