@@ -126,7 +126,7 @@ def measure(suite: Suite, peers: list[str], rounds: int, scale: float) -> list[R
     return rows
 
 
-def measure_all(names: list[str], results: Path, quick: bool, scale: float, strict: bool) -> None:
+def measure_all(names: list[str], results: Path, rounds: int | None, scale: float, strict: bool) -> None:
     """Measures these suites, keeps the figures and shows them. `strict`: figures of a busy machine are not kept."""
     for name in names:
         suite = SUITES[name]
@@ -136,7 +136,7 @@ def measure_all(names: list[str], results: Path, quick: bool, scale: float, stri
         if strict:
             time.sleep(1)
             refuse_if_busy(watch)
-        rows = measure(suite, peers, 1 if quick else suite.rounds, scale)
+        rows = measure(suite, peers, rounds or suite.rounds, scale)
         print(f"{report.tables(name, rows)}\n\nmeanwhile others used {max(0.0, watch.cpus()):.2f} CPUs", flush=True)
         if strict:
             refuse_if_busy(watch)
@@ -201,6 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short round, kept out of results/ and docs/")
     parser.add_argument("--only", action="append", choices=SUITES, help="measure this one; may be given several times")
+    parser.add_argument("--rounds", type=int, help="default 3 to 7; 1 if quick")
     parser.add_argument("--scale", type=float, help="lengths of what is measured; default 1, or 0.1 if quick")
     parser.add_argument("--anyway", action="store_true", help="keep the figures also if the machine was not idle")
     parser.add_argument("--into", type=Path, help="a folder for figures and plots, in place of results/ and docs/")
@@ -211,7 +212,7 @@ def main() -> None:
     results.mkdir(parents=True, exist_ok=True)
     names = [name for name in SUITES if not arguments.only or name in arguments.only]
     strict = not (arguments.quick or arguments.anyway)
-    measure_all(names, results, arguments.quick, scale, strict)
+    measure_all(names, results, arguments.rounds or (1 if arguments.quick else None), scale, strict)
     (results / "machine.json").write_text(json.dumps(machine(), indent=1) + "\n", encoding="utf-8")
     if results == HERE / "results":
         report.publish(results)
