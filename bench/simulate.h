@@ -60,21 +60,20 @@ void at(struct simulation *s, double time, unsigned cpu);
 /* A turn at the cursor's line for a claim that begins then; returns when it ends, with what it costs its thread. */
 double claim(struct simulation *s, double time);
 
-/* The CPU does [from, to) from then on, and its next event is the end of it, which is returned. */
-double do_units(struct simulation *s, double time, unsigned cpu, size_t from, size_t to);
+/* The CPU does [from, to) from then on, and its next event is the end of it. */
+void do_units(struct simulation *s, double time, unsigned cpu, size_t from, size_t to);
 
 /*
- * A way to cut. start prepares a simulation and returns what step gets, which stop frees. step is what a CPU
- * does when it has come, and whenever it has finished. A policy whose helpers come on their own calls the others.
+ * A way to cut. start prepares a simulation and returns what step gets, which stop frees. step is what a CPU does when
+ * it has come, and whenever it has finished a chunk.
  */
 struct policy {
 	const char *name;
 	void *(*start)(struct simulation *s);
 	void (*step)(struct simulation *s, void *state, double time, unsigned cpu);
 	void (*stop)(void *state, unsigned cpus); /* NULL: free() */
-	bool calls; /* helpers come as it calls them; otherwise as soon as any tree of wakes could bring them */
+	bool calls; /* its step calls each helper; otherwise they come as soon as any tree of wakes could bring them */
 };
-
 
 extern const struct policy policy_ktask;       /* which has seen this work before */
 extern const struct policy policy_ktask_first; /* which has not */

@@ -67,7 +67,7 @@ double claim(struct simulation *s, double time)
 	return s->line_free + s->machine.chunk_ns;
 }
 
-double do_units(struct simulation *s, double time, unsigned cpu, size_t from, size_t to)
+void do_units(struct simulation *s, double time, unsigned cpu, size_t from, size_t to)
 {
 	double end = time + s->trace->until[to] - s->trace->until[from];
 
@@ -78,7 +78,6 @@ double do_units(struct simulation *s, double time, unsigned cpu, size_t from, si
 	if (s->end < end)
 		s->end = end;
 	at(s, end, cpu);
-	return end;
 }
 
 static void *allocate(size_t n, size_t size)

@@ -87,8 +87,8 @@ static void step(struct simulation *s, void *state, double time, unsigned cpu)
 		time = call_if_worth(s, run, time, w, cpu == 0 ? 2 : 1);
 	}
 	w->began = time;
-	if (!cut_claim(&run->cut, &run->cursor, pace_next(&w->pace, &run->cut, &run->cursor, run->threads, FLOOR_NS, time),
-		       &chunk))
+	if (!cut_claim(&run->cut, &run->cursor,
+		       pace_next(&w->pace, &run->cut, &run->cursor, run->threads, FLOOR_NS, time), &chunk))
 		return;
 	w->units = chunk.to - chunk.from;
 	do_units(s, claim(s, time), cpu, chunk.from, chunk.to);

@@ -41,7 +41,7 @@ struct task {
 };
 
 struct worker {
-	struct task *queue;	/* from head, the oldest, */
+	struct task *queue;	 /* from head, the oldest, */
 	size_t head, tail, room; /* to tail */
 
 	bool busy, idle; /* has a task; waits for one to be queued */

@@ -120,15 +120,9 @@ static const struct shape {
 	size_t n;
 	void (*costs)(double *cost, size_t n);
 } shapes[NR_TRACES] = {
-	{ "even", 1000000, even },
-	{ "triangle", 100000, triangle },
-	{ "mandelbrot", 16384, mandelbrot },
-	{ "random", 500000, random_costs },
-	{ "ascending", 500000, ascending },
-	{ "descending", 500000, descending },
-	{ "spikes", 1000000, spikes },
-	{ "step", 1000000, step },
-	{ "burst", 1000000, burst },
+	{ "even", 1000000, even },	    { "triangle", 100000, triangle },	{ "mandelbrot", 16384, mandelbrot },
+	{ "random", 500000, random_costs }, { "ascending", 500000, ascending }, { "descending", 500000, descending },
+	{ "spikes", 1000000, spikes },	    { "step", 1000000, step },		{ "burst", 1000000, burst },
 };
 
 struct trace trace_make(int number, size_t shrink)
