@@ -75,7 +75,7 @@ def draw(ratios: Ratios, path: Path) -> None:
         box.set_yticklabels(["1", "1.05", "1.5", "2", "4"])
         box.minorticks_off()
         box.axhline(1.05, color="lightgray", lw=0.5)
-    figure.supxlabel("CPUs")
+    axes[-1][1].set_xlabel("CPUs")
     figure.supylabel("time / ideal time, 10 s of work")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
