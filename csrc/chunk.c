@@ -182,23 +182,23 @@ static size_t units_in(double ns, double ns_per_unit)
 {
 	double units = ns / ns_per_unit;
 
-	return units < (double)KTASK_MAX_SIZE ? (size_t)units : KTASK_MAX_SIZE;
+	return units < (double)KTASK_MAX_SIZE ? (size_t)(int64_t)units : KTASK_MAX_SIZE; /* signed: one instruction */
 }
 
 /* How many of the threads are this cursor's: as large a part of them as it has of what remains. */
-static size_t share_of(const struct cut *cut, size_t remaining, size_t nr_threads)
+static unsigned share_of(const struct cut *cut, size_t remaining, unsigned nr_threads)
 {
 	size_t all = cut->nr_cursors > 1 ? cut_remaining(cut) : 0;
 
 	/* all is less than remaining, even 0, where others have just claimed. */
-	return all > remaining ? (size_t)((double)nr_threads * (double)remaining / (double)all) + 1 : nr_threads;
+	return all > remaining ? (unsigned)((double)nr_threads * (double)remaining / (double)all) + 1 : nr_threads;
 }
 
-size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, size_t nr_threads,
+size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
 		 double floor_ns, double elapsed_ns)
 {
 	size_t remaining = cursor_remaining(cursor);
-	size_t threads = share_of(cut, remaining, nr_threads);
+	unsigned threads = share_of(cut, remaining, nr_threads);
 	size_t size = pace->last ? 2 * pace->last : cut->quantum;
 	size_t most = remaining / 2 / threads;
 

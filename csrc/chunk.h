@@ -79,7 +79,7 @@ struct pace {
  * elapsed_ns after the run began. Less than floor_ns would be more trouble than it is worth. The reasons are told in
  * chunk.c.
  */
-size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, size_t nr_threads,
+size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
 		 double floor_ns, double elapsed_ns);
 
 /* Tells how long the last chunk took. */
