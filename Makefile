@@ -30,6 +30,9 @@ test-c: $(VENV)/.test ## C tests, plain and with the sanitizers
 	$(MAKE) -C tests/c check SANITIZE=address,undefined
 	$(MAKE) -C tests/c check SANITIZE=thread
 
+test-fuzz: ## the parsers of system files, given any text, for a few seconds (needs clang)
+	$(MAKE) -C tests/fuzz check
+
 test-python: $(VENV)/.test ## Python tests
 	$(BIN)/python -m pytest
 
@@ -49,6 +52,7 @@ clean: ## remove all that was built
 	rm -rf $(VENV) build dist bench/build src/*.egg-info src/ktask/*.so
 	$(MAKE) -C csrc clean
 	$(MAKE) -C tests/c clean
+	$(MAKE) -C tests/fuzz clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -66,4 +70,4 @@ $(VENV)/.bench: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[bench]'
 	touch $@
 
-.PHONY: help demo test test-c test-python bench lint lib clean
+.PHONY: help demo test test-c test-fuzz test-python bench lint lib clean
