@@ -10,7 +10,7 @@
  */
 struct counter {
 	_Alignas(64) _Atomic int running;
-	int max; /* written before the first helper starts */
+	_Atomic int max;
 };
 
 static struct counter whole_system;
@@ -23,16 +23,21 @@ bool limits_init(int nr_nodes, int system_max)
 	if (!of_node)
 		return false;
 	nr_counters = nr_nodes;
-	whole_system.max = system_max;
+	limits_set_max(system_max);
 	for (int i = 0; i < nr_nodes; i++)
-		of_node[i].max = 0;
+		limits_set_node(i, 0);
 	limits_reset();
 	return true;
 }
 
 void limits_set_node(int node, int max)
 {
-	of_node[node].max = max;
+	atomic_store_explicit(&of_node[node].max, max, memory_order_relaxed);
+}
+
+void limits_set_max(int max)
+{
+	atomic_store_explicit(&whole_system.max, max, memory_order_relaxed);
 }
 
 void limits_reset(void)
@@ -44,7 +49,8 @@ void limits_reset(void)
 
 static bool take(struct counter *c)
 {
-	if (atomic_fetch_add_explicit(&c->running, 1, memory_order_relaxed) < c->max)
+	if (atomic_fetch_add_explicit(&c->running, 1, memory_order_relaxed) <
+	    atomic_load_explicit(&c->max, memory_order_relaxed))
 		return true;
 	atomic_fetch_sub_explicit(&c->running, 1, memory_order_relaxed);
 	return false;
@@ -78,5 +84,5 @@ int limits_running(void)
 
 int limits_max(void)
 {
-	return whole_system.max;
+	return atomic_load_explicit(&whole_system.max, memory_order_relaxed);
 }

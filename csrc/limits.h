@@ -14,9 +14,11 @@
 
 /* Sets the limits, and all counters to 0: when the pool starts, and in a child after fork. False: no memory. */
 bool limits_init(int nr_nodes, int system_max);
-void limits_set_node(int node, int max);
 void limits_reset(void);
 
+/* At any time: helpers above a limit that is lowered finish what they do. */
+void limits_set_node(int node, int max);
+void limits_set_max(int max);
 enum limits_answer { LIMITS_TAKEN, LIMITS_NODE_FULL, LIMITS_SYSTEM_FULL };
 
 enum limits_answer limits_take(int node);

@@ -54,6 +54,8 @@
 #include "pool.h"
 
 #include "clock.h"
+#include "facts.h"
+#include "fsroot.h"
 #include "futex.h"
 #include "limits.h"
 #include "pool_private.h"
@@ -203,7 +205,8 @@ static void leave(struct helper *h, struct team *team)
 	willed = atomic_exchange(&h->willed, false);
 	if (willed)
 		priority_restore(h->tid);
-	limits_give_back(h->node);
+	if (team != &pool.surveyors)
+		limits_give_back(h->node);
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
 	if (here & TEAM_CALLER_SLEEPS && (willed || here == (TEAM_CALLER_SLEEPS | 1)))
 		futex_wake(&team->here);
@@ -250,6 +253,8 @@ static void *helper_main(void *arg)
 		if (pool_forks() != forks)
 			exit(0);
 		leave(h, team);
+		if (facts_are_stale(h->called_at))
+			facts_survey();
 		become_idle(h);
 	}
 	return NULL;
@@ -293,7 +298,7 @@ bool give_birth(struct helper *h, const struct cpus *cpus)
 		return false;
 	atomic_fetch_add_explicit(&pool.coming, 1, memory_order_relaxed);
 	/* CPUs are refused when they have gone offline in the meantime; the next call will place the helper. */
-	h->born = create(h, cpus) || create(h, NULL);
+	h->born = (cpus && create(h, cpus)) || create(h, NULL);
 	if (!h->born) {
 		atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed);
 		atomic_store_explicit(&pool.no_births_before, now + NO_BIRTHS_NS, memory_order_relaxed);
@@ -323,28 +328,45 @@ static long number_from_environment(const char *name, long otherwise, long max)
 	return *end || n < 0 ? otherwise : n > max ? max : n;
 }
 
-/* How many helpers each node may have: as many as CPUs, all together one less, for the caller; or KTASK_HELPERS. */
+/* The limits as the machine is now: helpers work on CPUs that are online, all together one less, for the caller. */
+static void heed(const struct facts *facts, bool came_or_went)
+{
+	if (pool.oversubscribed)
+		return;
+	limits_set_max(facts->threads - 1);
+	for (int node = 0; node < pool.topology.nr_nodes && came_or_went; node++) {
+		struct cpus cpus;
+
+		topology_cpus(&pool.topology, node, &cpus);
+		limits_set_node(node, cpus_count(&cpus));
+	}
+}
+
+/* Room in the tables for one helper less than there may ever be CPUs, which may come to any node; or KTASK_HELPERS. */
 static bool share_out_helpers(void)
 {
 	const struct topology *t = &pool.topology;
 	long fixed = number_from_environment("KTASK_HELPERS", -1, MAX_HELPERS);
-	int system_max = -1;
+	struct cpus cpus;
+	int to_come;
 
-	for (int node = 0; node < t->nr_nodes; node++)
-		system_max += t->nodes[node].nr_cpus;
-	if (fixed >= 0)
-		system_max = (int)fixed;
 	pool.oversubscribed = fixed >= 0;
 	pool.first = calloc((size_t)t->nr_nodes + 1, sizeof(*pool.first));
-	if (!pool.first || !limits_init(t->nr_nodes, system_max))
+	if (!pool.first || !limits_init(t->nr_nodes, fixed >= 0 ? (int)fixed : 0))
 		return false;
+	topology_all_cpus(t, &cpus);
+	to_come = t->nr_possible - cpus_count(&cpus);
 	for (int node = 0; node < t->nr_nodes; node++) {
-		int n = t->nodes[node].nr_cpus;
+		int n;
 
+		topology_cpus(t, node, &cpus);
+		n = cpus_count(&cpus) + (to_come + t->nr_nodes - 1) / t->nr_nodes;
 		if (fixed >= 0)
 			n = (int)(fixed * (node + 1) / t->nr_nodes - fixed * node / t->nr_nodes);
-		else if (n > system_max)
-			n = system_max;
+		else if (n > t->nr_possible - 1)
+			n = t->nr_possible - 1;
+		if (n > MAX_HELPERS - pool.first[node])
+			n = MAX_HELPERS - pool.first[node];
 		pool.first[node + 1] = pool.first[node] + n;
 		limits_set_node(node, n);
 	}
@@ -376,8 +398,11 @@ static bool make_tables(void)
 	pool.fixed_wake = wake_ns >= 0;
 	pool.wake_ns = pool.fixed_wake ? (uint32_t)wake_ns : FIRST_WAKE_NS;
 	pool.answer_ns = pool.fixed_wake ? (uint32_t)wake_ns : FIRST_ANSWER_NS;
+	fsroot_init();
 	if (!topology_read(&pool.topology) || !share_out_helpers())
 		return false;
+	facts_start(&pool.topology, heed);
+	pool_reset_surveyors();
 	if (pool.nr_helpers == 0)
 		return true;
 	pool.helpers = aligned_alloc(_Alignof(struct helper), (size_t)pool.nr_helpers * sizeof(*pool.helpers));
@@ -446,6 +471,8 @@ static void after_fork_in_child(void)
 		return;
 	reset_helpers();
 	limits_reset();
+	pool_reset_surveyors();
+	facts_forked();
 }
 
 static bool handles_forks;

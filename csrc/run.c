@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include "clock.h"
 #include "ctl.h"
+#include "facts.h"
 #include "heartbeat.h"
 #include "run_private.h"
 #include "thread_local.h"
@@ -324,5 +325,12 @@ int ktask_init(void)
 {
 	if (pool_start())
 		pool_bring_up();
+	return 0;
+}
+
+int ktask_refresh(void)
+{
+	if (pool_start())
+		facts_refresh(NULL);
 	return 0;
 }

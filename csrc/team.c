@@ -2,6 +2,7 @@
 /* team.c: the helpers of one run, from their caller's side. The protocol, with its steps, is at the top of pool.c. */
 #define _GNU_SOURCE
 #include "clock.h"
+#include "facts.h"
 #include "futex.h"
 #include "limits.h"
 #include "pool_private.h"
@@ -71,12 +72,12 @@ static struct helper *take_lowest_idle(int node)
 	return NULL;
 }
 
-/* FNV-1a, over words. */
+/* FNV-1a, over words; another one after each survey, since CPUs that come and go change the masks of threads. */
 static uint64_t hash(const struct cpus *cpus)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ facts_surveys();
 
-	for (size_t i = 0; i < sizeof(cpus->word) / sizeof(cpus->word[0]); i++)
+	for (size_t i = 0; i < CPUS_WORDS; i++)
 		h = (h ^ cpus->word[i]) * UINT64_C(0x100000001b3);
 	return h;
 }
@@ -98,7 +99,7 @@ static bool place(struct helper *h, const struct team *team)
 	/* The helper itself has its place in the team already. */
 	if (!pool.oversubscribed && team_size(team) >= (unsigned)cpus_count(&allowed))
 		return false;
-	mask = pool.topology.nodes[h->node].cpus;
+	topology_cpus(&pool.topology, h->node, &mask);
 	cpus_and(&mask, &allowed);
 	if (cpus_has(&mask, team->caller_cpu)) {
 		cpus_remove(&mask, team->caller_cpu);
@@ -127,7 +128,7 @@ void pool_bring_up(void)
 	for (int node = 0; node < t->nr_nodes; node++) {
 		int nr;
 
-		mask = t->nodes[node].cpus;
+		topology_cpus(t, node, &mask);
 		cpus_and(&mask, &allowed);
 		nr = pool.oversubscribed ? pool.nr_helpers : cpus_count(&mask);
 		for (int id = pool.first[node]; id < pool.first[node + 1] && nr > 0; id++, nr--) {
@@ -146,13 +147,14 @@ void pool_bring_up(void)
 /* On the caller's own node one CPU is the caller's. */
 static bool home_is_full(const struct team *team)
 {
-	struct cpus cpus;
+	struct cpus cpus, allowed;
 	int n = 0;
 
 	if (pool.topology.nr_nodes == 1 || pool.oversubscribed)
 		return false;
-	topology_allowed(team->caller, &cpus);
-	cpus_and(&cpus, &pool.topology.nodes[team->home].cpus);
+	topology_allowed(team->caller, &allowed);
+	topology_cpus(&pool.topology, team->home, &cpus);
+	cpus_and(&cpus, &allowed);
 	for (int id = pool.first[team->home]; id < pool.first[team->home + 1]; id++)
 		n += atomic_load_explicit(&team->called[id / HELPER_BITS], memory_order_relaxed) >> (id % HELPER_BITS) &
 		     1;
@@ -245,6 +247,38 @@ bool team_call(struct team *team, int node)
 	}
 	call(team, h);
 	return true;
+}
+
+static void only_survey(struct team *team, int helper, int node)
+{
+	(void)team, (void)helper, (void)node; /* before it becomes idle again, like every other */
+}
+
+void pool_reset_surveyors(void)
+{
+	team_init(&pool.surveyors, only_survey, 1);
+	for (int i = 0; i < pool.nr_words; i++)
+		atomic_init(&pool.surveyors.called[i], 0);
+}
+
+void pool_look_again(uint64_t now)
+{
+	struct helper *h = NULL;
+	int cpu, home;
+
+	if (pool_most_helpers() > 0 || !facts_are_stale(now) || !pool_start() || !take_place(&pool.surveyors))
+		return;
+	home = topology_here(&pool.topology, &cpu);
+	for (int i = 0; i < pool.topology.nr_nodes && !h; i++)
+		h = take_lowest_idle(pool.topology.nodes[home].by_distance[i]);
+	if (h && !h->born && !give_birth(h, NULL)) {
+		set_idle(h);
+		h = NULL;
+	}
+	if (h)
+		call(&pool.surveyors, h); /* wherever it may run */
+	else
+		give_place_back(&pool.surveyors);
 }
 
 /* Step 8, for every helper that has not begun. */

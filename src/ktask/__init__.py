@@ -16,7 +16,7 @@ Everyday calls are ``parallel_for``, ``run`` and ``run_numa`` with a ``Ctl``; th
 
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
-from ktask._info import info, init
+from ktask._info import info, init, refresh
 from ktask._kernel import (
     DEFINE_KTASK_CTL,
     KTASK_RETURN_SUCCESS,
@@ -53,6 +53,7 @@ __all__ = [
     "ktask_run_numa",
     "last_report",
     "parallel_for",
+    "refresh",
     "run",
     "run_numa",
 ]
