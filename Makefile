@@ -43,6 +43,7 @@ clean: ## remove all that was built
 	rm -rf $(VENV) build dist src/*.egg-info src/ktask/*.so
 	$(MAKE) -C csrc clean
 	$(MAKE) -C tests/c clean
+	$(MAKE) -C tests/fuzz clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
