@@ -47,6 +47,10 @@
  * releases, step 5 acquires (helper->team, and all of the run). The subtraction of step 6 releases all that the helper
  * did, and the caller's look at 0 acquires it; subtractions form one release sequence, so the last one stands for all.
  *
+ * Surveying (pool_look_again): helpers that come home look at the machine now and then, between 6 and 7. Where none may be
+ * called, one is called all the same, to pool.surveyors, a team without a caller that is always there; it goes by steps
+ * 1 to 7 but counts against no limit, and nobody waits for it.
+ *
  * Fork: the child has no helpers. pool.forks grows, the pool counts as never started, and a team of before is left
  * alone by everyone: its helpers do not exist in the child, and in the parent nothing has changed.
  */
@@ -482,12 +486,12 @@ static void after_fork_in_child(void)
 	atomic_fetch_add_explicit(&pool.forks, 1, memory_order_relaxed);
 	atomic_store_explicit(&pool.nr_lingering, 0, memory_order_relaxed);
 	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);
+	facts_forked();
 	if (atomic_load_explicit(&pool.state, memory_order_relaxed) != STARTED)
 		return;
 	reset_helpers();
 	limits_reset();
 	pool_reset_surveyors();
-	facts_forked();
 }
 
 static bool handles_forks;

@@ -219,6 +219,18 @@ static void set_cpus(struct topology *t, int node, const struct cpus *cpus)
 			atomic_store_explicit(&t->of_cpu[cpu], (int16_t)node, memory_order_relaxed);
 }
 
+/* CPUs that are on no node count as the first one's. */
+static void adopt_strays(struct topology *t)
+{
+	struct cpus all, first;
+
+	topology_all_cpus(t, &all);
+	topology_cpus(t, 0, &first);
+	for (size_t i = 0; i < CPUS_WORDS; i++)
+		first.word[i] |= t->known_online.word[i] & ~all.word[i];
+	set_cpus(t, 0, &first);
+}
+
 struct by_distance {
 	int node;
 	int distance;
@@ -376,6 +388,7 @@ bool topology_read(struct topology *t)
 		return false;
 	if (t->nr_nodes == 0 && !one_node(t))
 		return false;
+	adopt_strays(t);
 	count_possible(t);
 	return true;
 }
@@ -404,6 +417,7 @@ bool topology_update(struct topology *t)
 				cpus_or(&cpus, &more);
 		set_cpus(t, i, &cpus);
 	}
+	adopt_strays(t);
 	return true;
 }
 

@@ -126,6 +126,14 @@ def test_old_or_poor_machines(tmp_path: Path) -> None:
     ]
 
 
+def test_cpus_without_a_node(tmp_path: Path) -> None:
+    tree = Tree(cpus=list(range(4)), nodes={0: [], 1: [1], 2: [2]}, distances={n: [10, 20, 30] for n in range(3)})
+    tree.write(tmp_path)
+    described = info(tmp_path)
+    assert described["cpus"] == [0, 1, 2, 3]
+    assert [node["cpus"] for node in described["nodes"]] == [[], [0, 1, 3], [2]]
+
+
 def test_quota_of_the_container(tmp_path: Path) -> None:
     described = info(trees.read("container").write(tmp_path))
     assert described["allowed_cpus"] == list(range(4, 12))
