@@ -69,11 +69,11 @@ static int threads_by(const struct facts *facts)
 }
 
 /* With the lock held. */
-static void survey(void)
+static void survey(bool in_run)
 {
 	bool first = atomic_load_explicit(&surveys, memory_order_relaxed) == 0;
-	bool came_or_went = topology_update(topology) || first;
-	bool renew = atomic_exchange_explicit(&forked, false, memory_order_relaxed) || came_or_went;
+	bool came_or_went = !in_run && (topology_update(topology) || first);
+	bool renew = came_or_went || (!in_run && atomic_exchange_explicit(&forked, false, memory_order_relaxed));
 
 	atomic_store_explicit(&stale_at, clock_ns() + STALE_NS, memory_order_relaxed);
 	if (came_or_went) {
@@ -82,9 +82,9 @@ static void survey(void)
 		topology_all_cpus(topology, &cpus);
 		known.cpus = cpus_count(&cpus);
 	}
-	if (renew || cgroup_moved(&cgroup))
+	if (renew || (!in_run && cgroup_moved(&cgroup)))
 		cgroup_open(&cgroup);
-	if (renew || power_changed_hands(&power_files)) {
+	if (renew || (!in_run && power_changed_hands(&power_files))) {
 		struct cpus cpus;
 
 		topology_all_cpus(topology, &cpus);
@@ -112,11 +112,11 @@ bool facts_are_stale(uint64_t now)
 	return now >= atomic_load_explicit(&stale_at, memory_order_relaxed);
 }
 
-void facts_survey(void)
+void facts_survey(bool in_run)
 {
 	if (!try_lock())
 		return;
-	survey();
+	survey(in_run);
 	unlock();
 }
 
@@ -124,7 +124,7 @@ void facts_refresh(struct facts *facts)
 {
 	while (!try_lock())
 		futex_wait(&busy, 1, LOOK_AGAIN_NS);
-	survey();
+	survey(false);
 	if (facts)
 		*facts = known;
 	unlock();

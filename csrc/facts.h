@@ -24,8 +24,11 @@ void facts_start(struct topology *topology, void (*heed)(const struct facts *fac
 /* Is the last survey so long ago that another one is due? */
 bool facts_are_stale(uint64_t now);
 
-/* A survey, unless another thread is about it. Opens a file only where there is something new. */
-void facts_survey(void);
+/*
+ * A survey, unless another thread is about it. In the middle of a run it opens nothing, and looks at the quota and the
+ * power policy only; otherwise it opens files where there is something new.
+ */
+void facts_survey(bool in_run);
 
 /* A survey for certain: one that is under way is waited for. If facts is not NULL, it gets them. */
 void facts_refresh(struct facts *facts);

@@ -139,6 +139,13 @@ void pool_doubt_answers(void)
 		atomic_store_explicit(&pool.answer_ns, answer - answer / 32, memory_order_relaxed);
 }
 
+bool pool_is_overfull(uint64_t now)
+{
+	if (facts_are_stale(now))
+		facts_survey(true);
+	return limits_running() > limits_max();
+}
+
 bool pool_is_warm(void)
 {
 	return atomic_load_explicit(&pool.nr_lingering, memory_order_relaxed) > 0;
@@ -272,7 +279,7 @@ static void *helper_main(void *arg)
 			exit(0);
 		leave(h, team);
 		if (facts_are_stale(h->called_at))
-			facts_survey();
+			facts_survey(false);
 		become_idle(h);
 	}
 	return NULL;

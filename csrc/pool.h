@@ -59,6 +59,12 @@ const struct topology *pool_topology(void);
  */
 void pool_look_again(uint64_t now);
 
+/*
+ * By a helper between two chunks: are more at work than there may be by now? Looks at the machine now and then: a few
+ * reads of files that are open.
+ */
+bool pool_is_overfull(uint64_t now);
+
 /* Grows by one in each forked child: the threads of a team with an older number do not exist here. */
 unsigned pool_forks(void);
 

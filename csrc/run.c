@@ -161,6 +161,8 @@ static void work(struct worker *w)
 		}
 		if (w->thread == 0)
 			poll(w);
+		else if (pool_is_overfull(w->now))
+			break;
 		heartbeat(w);
 	}
 	current = outer;

@@ -9,7 +9,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <time.h>
 
@@ -158,6 +160,41 @@ static void asked(void)
 	CHECK(ktask_refresh() == 0);
 	CHECK(has_helpers());
 	check_described("\"quota\": null");
+}
+
+/* In the middle of a run: helpers go home when they have become too many. */
+static pthread_t caller;
+static atomic_long chunks_of_helpers;
+
+static int count_helpers(void *start, void *end, void *arg)
+{
+	if (!pthread_equal(pthread_self(), caller))
+		atomic_fetch_add(&chunks_of_helpers, 1);
+	return spin(start, end, arg);
+}
+
+static int lower_and_watch(size_t done, size_t total, void *arg)
+{
+	static long before, polls;
+	long now = atomic_load(&chunks_of_helpers);
+
+	(void)done, (void)total, (void)arg;
+	if (now == 0)
+		return 0;
+	if (before == 0)
+		set_quota(little);
+	polls = now == before ? polls + 1 : 0;
+	before = now;
+	return polls > 25; /* half a second without them */
+}
+
+static void in_mid_run(void)
+{
+	DEFINE_KTASK_CTL(ctl, count_helpers, NULL, 1);
+
+	caller = pthread_self();
+	ktask_ctl_set_poll_func(&ctl, lower_and_watch, NULL);
+	CHECK(ktask_run(AT(0), 100000000, &ctl) == 1);
 }
 
 static void ignored(void)
@@ -350,6 +387,7 @@ int main(void)
 		in_root(hierarchies[i], unasked);
 		in_root(hierarchies[i], asked);
 	}
+	in_root(version_2, in_mid_run);
 	in_root(version_2, ignored);
 	in_root(version_2, moved);
 	if (!UNDER_TSAN) /* which cannot follow a child that starts threads */
