@@ -5,9 +5,11 @@
 #include "limits.h"
 #include "pool.h"
 #include "priority.h"
+#include "table.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct text {
@@ -202,7 +204,7 @@ size_t ktask_describe(char *text, size_t size)
 	bool enabled = pool_start();
 	struct cpus online, allowed;
 	struct facts facts = { .threads = 1 };
-	char words[FSROOT_PATH + 64] = "";
+	char words[FSROOT_PATH + 64] = "", path[LIMITS_PATH];
 	int threads, helpers = 0;
 
 	if (topology->nr_nodes > 0)
@@ -210,16 +212,19 @@ size_t ktask_describe(char *text, size_t size)
 	topology_all_cpus(topology, &online);
 	find_allowed(&allowed, &online);
 	threads = cpus_count(&allowed) < facts.threads ? cpus_count(&allowed) : facts.threads;
+	helpers = pool_is_oversubscribed() ? pool_nr_helpers() : facts.cpus - 1;
+	if (pool_is_oversubscribed())
+		threads = helpers + 1;
 	if (!enabled) {
 		threads = 1;
+		helpers = 0;
 		snprintf(words, sizeof(words), "%s", pool_why_off());
-	} else if (pool_is_oversubscribed()) {
-		threads = pool_nr_helpers() + 1;
-		helpers = pool_nr_helpers();
-	} else {
-		helpers = facts.cpus - 1;
-		if (threads == 1 || threads < facts.cpus)
-			say_why(words, sizeof(words), threads, cpus_count(&allowed), &facts);
+	} else if (limits_max() + 1 < threads) {
+		threads = limits_max() + 1;
+		snprintf(words, sizeof(words), "this process has limited itself to %d helper%s", threads - 1,
+			 threads == 2 ? "" : "s");
+	} else if (!pool_is_oversubscribed() && (threads == 1 || threads < facts.cpus)) {
+		say_why(words, sizeof(words), threads, cpus_count(&allowed), &facts);
 	}
 
 	put(&t, "{\"version\": \"%s\", \"enabled\": %s, \"reason\": ", KTASK_VERSION, boolean(threads > 1));
@@ -240,8 +245,32 @@ size_t ktask_describe(char *text, size_t size)
 	put_power(&t, &facts);
 	put(&t, ", \"helpers\": %d, \"max_helpers\": %d, \"running_helpers\": %d", helpers, threads - 1,
 	    limits_running());
-	put(&t, ", \"privileged\": %s", boolean(priority_privileged()));
+	put(&t, ", \"table\": {\"path\": ");
+	put_string(&t, limits_table(path));
+	put(&t, ", \"joined\": %s, \"reason\": ", boolean(limits_joined() && !limits_why_alone()));
+	put_string(&t, limits_why_alone());
+	put(&t, "}, \"privileged\": %s", boolean(priority_privileged()));
 	put(&t, ", \"wake_ns\": %llu, \"answer_ns\": %llu}", (unsigned long long)pool_wake_ns(),
 	    (unsigned long long)pool_answer_ns());
+	return t.length;
+}
+
+size_t ktask_describe_processes(char *text, size_t size)
+{
+	struct text t = { .buffer = text, .size = size };
+	struct table_user *users = calloc(TABLE_ROWS, sizeof(*users));
+	char path[LIMITS_PATH], why[TABLE_WHY] = "there is no memory";
+	int n = users ? table_users(limits_table(path), users, TABLE_ROWS, why) : -1;
+
+	put(&t, "{\"path\": ");
+	put_string(&t, limits_table(path));
+	put(&t, ", \"reason\": ");
+	put_string(&t, n < 0 ? why : NULL);
+	put(&t, ", \"processes\": [");
+	for (int i = 0; i < n; i++)
+		put(&t, "%s{\"pid\": %d, \"helpers\": %d, \"callers\": %d}", i ? ", " : "", users[i].pid,
+		    users[i].helpers, users[i].callers);
+	put(&t, "]}");
+	free(users);
 	return t.length;
 }

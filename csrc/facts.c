@@ -31,7 +31,7 @@ static _Atomic unsigned surveys;
 static atomic_bool forked;
 
 static struct topology *topology;
-static void (*heed)(const struct facts *facts, bool came_or_went);
+static void (*heed)(const struct facts *facts);
 static struct facts known;
 static struct cgroup cgroup;
 static struct power_files power_files;
@@ -93,11 +93,11 @@ static void survey(bool in_run)
 	cgroup_quota(&cgroup, &known.quota);
 	power_read(&power_files, &known.power);
 	known.threads = threads_by(&known);
-	heed(&known, came_or_went);
+	heed(&known);
 	atomic_fetch_add_explicit(&surveys, 1, memory_order_relaxed);
 }
 
-void facts_start(struct topology *of, void (*to_heed)(const struct facts *facts, bool came_or_went))
+void facts_start(struct topology *of, void (*to_heed)(const struct facts *facts))
 {
 	const char *power = getenv("KTASK_POWER");
 

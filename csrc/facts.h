@@ -17,9 +17,9 @@ struct facts {
 
 /*
  * The first survey, in the calling thread. heed is called with the facts after each survey, that one too, by one thread
- * at a time; came_or_went: so did CPUs. Call once.
+ * at a time. Call once.
  */
-void facts_start(struct topology *topology, void (*heed)(const struct facts *facts, bool came_or_went));
+void facts_start(struct topology *topology, void (*heed)(const struct facts *facts));
 
 /* Is the last survey so long ago that another one is due? */
 bool facts_are_stale(uint64_t now);

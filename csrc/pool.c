@@ -94,6 +94,7 @@ struct pool pool = {
 
 THREAD_LOCAL struct team *serving;
 THREAD_LOCAL int thread_number;
+THREAD_LOCAL bool caller_seated;
 
 const char *pool_why_off(void)
 {
@@ -229,8 +230,10 @@ static void leave(struct helper *h, struct team *team)
 	willed = atomic_exchange(&h->willed, false);
 	if (willed)
 		priority_restore(h->tid);
-	if (team != &pool.surveyors)
-		limits_give_back(h->node);
+	if (team != &pool.surveyors) {
+		limits_stand(h->seat);
+		limits_give_back();
+	}
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
 	if (here & TEAM_CALLER_SLEEPS && (willed || here == (TEAM_CALLER_SLEEPS | 1)))
 		futex_wake(&team->here);
@@ -353,32 +356,30 @@ static long number_from_environment(const char *name, long otherwise, long max)
 	return *end || n < 0 ? otherwise : n > max ? max : n;
 }
 
-/* The limits as the machine is now: helpers work on CPUs that are online, all together one less, for the caller. */
-static void heed(const struct facts *facts, bool came_or_went)
+/* The limit as the machine is now: one less than threads that may work, for the caller. */
+static void heed(const struct facts *facts)
 {
-	if (pool.oversubscribed)
-		return;
-	limits_set_max(facts->threads - 1);
-	for (int node = 0; node < pool.topology.nr_nodes && came_or_went; node++) {
-		struct cpus cpus;
-
-		topology_cpus(&pool.topology, node, &cpus);
-		limits_set_node(node, cpus_count(&cpus));
-	}
+	if (!pool.oversubscribed)
+		limits_set_machine_max(facts->threads - 1);
 }
 
-/* Room in the tables for one helper less than there may ever be CPUs, which may come to any node; or KTASK_HELPERS. */
+/*
+ * Room in the tables for one helper less than there may ever be CPUs, which may come to any node; or KTASK_HELPERS,
+ * whatever the CPUs. KTASK_MAX_HELPERS at most work at a time.
+ */
 static bool share_out_helpers(void)
 {
 	const struct topology *t = &pool.topology;
-	long fixed = number_from_environment("KTASK_HELPERS", -1, MAX_HELPERS);
+	long fixed = number_from_environment("KTASK_HELPERS", -1, MAX_HELPERS), most;
 	struct cpus cpus;
 	int to_come;
 
 	pool.oversubscribed = fixed >= 0;
 	pool.first = calloc((size_t)t->nr_nodes + 1, sizeof(*pool.first));
-	if (!pool.first || !limits_init(t->nr_nodes, fixed >= 0 ? (int)fixed : 0))
+	if (!pool.first)
 		return false;
+	most = fixed >= 0 ? fixed : MAX_HELPERS;
+	limits_init((int)number_from_environment("KTASK_MAX_HELPERS", most, most), !pool.oversubscribed);
 	topology_all_cpus(t, &cpus);
 	to_come = t->nr_possible - cpus_count(&cpus);
 	for (int node = 0; node < t->nr_nodes; node++) {
@@ -393,7 +394,6 @@ static bool share_out_helpers(void)
 		if (n > MAX_HELPERS - pool.first[node])
 			n = MAX_HELPERS - pool.first[node];
 		pool.first[node + 1] = pool.first[node] + n;
-		limits_set_node(node, n);
 	}
 	pool.nr_helpers = pool.first[t->nr_nodes];
 	pool.nr_words = (pool.nr_helpers + HELPER_BITS - 1) / HELPER_BITS;
@@ -411,6 +411,7 @@ static void reset_helpers(void)
 			h->id = id;
 			h->node = node;
 			h->placed_off = -1;
+			h->seat = -1;
 			set_idle(h);
 		}
 	}
@@ -499,6 +500,7 @@ static void after_fork_in_child(void)
 	reset_helpers();
 	limits_reset();
 	pool_reset_surveyors();
+	caller_seated = false;
 }
 
 static bool handles_forks;
@@ -518,6 +520,8 @@ static const char *start(void)
 		return "there was no memory for the pool";
 	if (off && (strcasecmp(off, "off") == 0 || strcmp(off, "0") == 0))
 		return "KTASK=off is set in the environment";
+	if (number_from_environment("KTASK_MAX_HELPERS", 1, 1) == 0)
+		return "KTASK_MAX_HELPERS=0 is set in the environment";
 	if (pool.nr_helpers == 0)
 		return pool.oversubscribed ? "KTASK_HELPERS=0 is set in the environment" : "this machine has one CPU";
 	block_signals(&before);
