@@ -383,7 +383,7 @@ int main(void)
 	snprintf(first, sizeof(first), "%d", cpu[0]);
 	snprintf(both, sizeof(both), "%d,%d", cpu[0], cpu[1]);
 
-	for (size_t i = 0; i < sizeof(hierarchies) / sizeof(hierarchies[0]); i++) {
+	for (int i = 0; i < rounds(3, 1); i++) {
 		in_root(hierarchies[i], unasked);
 		in_root(hierarchies[i], asked);
 	}

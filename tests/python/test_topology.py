@@ -14,7 +14,10 @@ from xml.etree import ElementTree
 
 import pytest
 import trees
+from fresh import fresh
 from trees import Tree
+
+import ktask
 
 LSTOPO = shutil.which("lstopo-no-graphics") or shutil.which("lstopo")
 
@@ -53,6 +56,27 @@ def test_recorded_machine(name: str, tmp_path: Path) -> None:
     tree = trees.read(name)
     check(tree, info(tree.write(tmp_path)))
     assert "NUMA node" in run_info(tmp_path)
+
+
+def run_on_all_nodes() -> None:
+    nids = [node["id"] for node in ktask.info()["nodes"]]
+    done = [0] * 100 * len(nids)
+
+    def body(start: int, end: int, _: object) -> None:
+        for i in range(start, end):
+            done[i] += 1
+
+    for _ in range(20):
+        ktask.run_numa([ktask.Node(100 * i, 100, nid) for i, nid in enumerate(nids)], ktask.Ctl(body))
+    assert done == [20] * len(done)
+
+
+@pytest.mark.parametrize("name", trees.NAMES)
+def test_runs_as_if_there(name: str, tmp_path: Path) -> None:
+    """With this machine's CPUs, most of which that one has on a node or two."""
+    root = str(trees.read(name).write(tmp_path))
+    fresh(run_on_all_nodes, KTASK_FSROOT=root, KTASK_WAKE_NS="0", KTASK_POWER="ignore")
+    fresh(run_on_all_nodes, KTASK_FSROOT=root, KTASK_WAKE_NS="0", KTASK_HELPERS="7")
 
 
 @pytest.mark.skipif(not LSTOPO, reason="hwloc (lstopo) is not installed")
@@ -106,6 +130,7 @@ def test_largest_machines(nodes: int, cpus: int, tmp_path: Path) -> None:
         tree.distances[nid] = [10 if to == nid else 20 + abs(to - nid) % 200 for to in range(nodes)]
     tree.write(tmp_path, cores=False)
     check(tree, info(tmp_path))
+    fresh(run_on_all_nodes, KTASK_FSROOT=str(tmp_path), KTASK_WAKE_NS="0")
 
 
 def test_old_or_poor_machines(tmp_path: Path) -> None:
