@@ -221,8 +221,10 @@ size_t ktask_describe(char *text, size_t size)
 		snprintf(words, sizeof(words), "%s", pool_why_off());
 	} else if (limits_max() + 1 < threads) {
 		threads = limits_max() + 1;
-		snprintf(words, sizeof(words), "this process has limited itself to %d helper%s", threads - 1,
-			 threads == 2 ? "" : "s");
+		snprintf(words, sizeof(words),
+			 "this process is limited to %s helpers (KTASK_MAX_HELPERS, ktask.limits or "
+			 "ktask_set_max_helpers)",
+			 threads == 1 ? "no" : "fewer");
 	} else if (!pool_is_oversubscribed() && (threads == 1 || threads < facts.cpus)) {
 		say_why(words, sizeof(words), threads, cpus_count(&allowed), &facts);
 	}
@@ -259,11 +261,16 @@ size_t ktask_describe_processes(char *text, size_t size)
 {
 	struct text t = { .buffer = text, .size = size };
 	struct table_user *users = calloc(TABLE_ROWS, sizeof(*users));
-	char path[LIMITS_PATH], why[TABLE_WHY] = "there is no memory";
-	int n = users ? table_users(limits_table(path), users, TABLE_ROWS, why) : -1;
+	char buffer[LIMITS_PATH], why[TABLE_WHY] = "there is no memory";
+	const char *path = limits_table(buffer);
+	int n = -1;
 
+	if (!path)
+		snprintf(why, sizeof(why), "%s", LIMITS_OFF);
+	else if (users)
+		n = table_users(path, users, TABLE_ROWS, why);
 	put(&t, "{\"path\": ");
-	put_string(&t, limits_table(path));
+	put_string(&t, path);
 	put(&t, ", \"reason\": ");
 	put_string(&t, n < 0 ? why : NULL);
 	put(&t, ", \"processes\": [");

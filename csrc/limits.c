@@ -26,12 +26,12 @@ enum { FULL_NS = 200000 };
 enum { BUSY_NS = 1000000, BUSY_TRIES = 100 };
 
 /* Written before the first helper starts. */
-static int system_max;
+static int environment_max;
 static bool with_seats;
 
 static _Alignas(64) _Atomic int running;
-static _Alignas(64) _Atomic int process_max = INT32_MAX;
-static _Atomic int machine_max = INT32_MAX;
+static _Alignas(64) _Atomic int machine_max;
+static _Atomic int process_max = INT32_MAX;
 static _Atomic uint64_t full_until;
 
 /* The table; or the seats that take its place. Written while joining, before joined. */
@@ -48,11 +48,16 @@ static int busy_tries;
 static _Atomic uint64_t reclaimed_at;
 static atomic_flag reclaiming = ATOMIC_FLAG_INIT;
 
-void limits_init(int max, bool need_seats)
+void limits_init(int ceiling, bool need_seats)
 {
-	system_max = max;
+	environment_max = ceiling;
 	with_seats = need_seats;
 	limits_reset();
+}
+
+void limits_set_max(int max)
+{
+	atomic_store_explicit(&machine_max, max, memory_order_relaxed);
 }
 
 void limits_reset(void)
@@ -80,7 +85,7 @@ const char *limits_table(char buffer[LIMITS_PATH])
 	const char *name = secure_getenv("KTASK_TABLE");
 
 	if (name && *name)
-		return name;
+		return strcasecmp(name, "off") == 0 || strcmp(name, "0") == 0 ? NULL : name;
 	snprintf(buffer, LIMITS_PATH, "/dev/shm/ktask-%u", (unsigned)geteuid());
 	return buffer;
 }
@@ -108,8 +113,8 @@ static const char *reason_to_stay_alone(const char *path)
 {
 	if (!with_seats)
 		return "KTASK_HELPERS is set in the environment";
-	if (strcasecmp(path, "off") == 0 || strcmp(path, "0") == 0)
-		return "KTASK_TABLE=off is set in the environment";
+	if (!path)
+		return LIMITS_OFF;
 	if (getenv("KTASK_FSROOT"))
 		return "KTASK_FSROOT is set in the environment: the CPUs may be another machine's";
 	return NULL;
@@ -159,16 +164,11 @@ const char *limits_why_alone(void)
 
 int limits_max(void)
 {
-	int max = atomic_load_explicit(&process_max, memory_order_relaxed);
+	int max = atomic_load_explicit(&machine_max, memory_order_relaxed);
+	int wanted = atomic_load_explicit(&process_max, memory_order_relaxed);
 
-	if (max > limits_machine_max())
-		max = limits_machine_max();
-	return max < system_max ? max : system_max;
-}
-
-void limits_set_machine_max(int max)
-{
-	atomic_store_explicit(&machine_max, max, memory_order_relaxed);
+	max = max < environment_max ? max : environment_max;
+	return max < wanted ? max : wanted;
 }
 
 int limits_machine_max(void)

@@ -14,8 +14,12 @@
 
 enum { LIMITS_PATH = 64 };
 
-/* The most helpers there may be at a time; with_seats: do they need seats as well? */
-void limits_init(int max, bool with_seats);
+/* Never more than ceiling helpers at a time (KTASK_MAX_HELPERS); with_seats: do they need seats as well? */
+void limits_init(int ceiling, bool with_seats);
+
+/* The most that the machine has room for; it may change at any time. */
+void limits_set_max(int max);
+int limits_machine_max(void);
 
 /* In a child after fork: nothing is held, and the table is yet to be joined. */
 void limits_reset(void);
@@ -48,15 +52,13 @@ void limits_found_full(void);
 int limits_running(void);
 int limits_max(void);
 
-/* What the machine leaves room for: CPUs, quotas, power. At any time: helpers that are too many find out by themselves. */
-void limits_set_machine_max(int max);
-int limits_machine_max(void);
-
 /*
- * The table's door (buffer is room for its name), and why this process keeps to limits of its own; NULL: it has joined
- * the table, or has not yet had a reason to.
+ * The table's door (buffer is room for its name; NULL: KTASK_TABLE=off), and why this process keeps to limits of its own
+ * (NULL: it has joined the table, or has not yet had a reason to).
  */
 const char *limits_table(char buffer[LIMITS_PATH]);
 const char *limits_why_alone(void);
+
+#define LIMITS_OFF "KTASK_TABLE=off is set in the environment"
 
 #endif

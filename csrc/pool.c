@@ -93,8 +93,8 @@ struct pool pool = {
 };
 
 THREAD_LOCAL struct team *serving;
-THREAD_LOCAL int thread_number;
 THREAD_LOCAL bool caller_seated;
+THREAD_LOCAL int thread_number;
 
 const char *pool_why_off(void)
 {
@@ -360,17 +360,14 @@ static long number_from_environment(const char *name, long otherwise, long max)
 static void heed(const struct facts *facts)
 {
 	if (!pool.oversubscribed)
-		limits_set_machine_max(facts->threads - 1);
+		limits_set_max(facts->threads - 1);
 }
 
-/*
- * Room in the tables for one helper less than there may ever be CPUs, which may come to any node; or KTASK_HELPERS,
- * whatever the CPUs. KTASK_MAX_HELPERS at most work at a time.
- */
+/* Room in the tables for one helper less than there may ever be CPUs, which may come to any node; or KTASK_HELPERS. */
 static bool share_out_helpers(void)
 {
 	const struct topology *t = &pool.topology;
-	long fixed = number_from_environment("KTASK_HELPERS", -1, MAX_HELPERS), most;
+	long fixed = number_from_environment("KTASK_HELPERS", -1, MAX_HELPERS);
 	struct cpus cpus;
 	int to_come;
 
@@ -378,8 +375,8 @@ static bool share_out_helpers(void)
 	pool.first = calloc((size_t)t->nr_nodes + 1, sizeof(*pool.first));
 	if (!pool.first)
 		return false;
-	most = fixed >= 0 ? fixed : MAX_HELPERS;
-	limits_init((int)number_from_environment("KTASK_MAX_HELPERS", most, most), !pool.oversubscribed);
+	limits_init((int)number_from_environment("KTASK_MAX_HELPERS", MAX_HELPERS, MAX_HELPERS), fixed < 0);
+	limits_set_max(fixed >= 0 ? (int)fixed : 0);
 	topology_all_cpus(t, &cpus);
 	to_come = t->nr_possible - cpus_count(&cpus);
 	for (int node = 0; node < t->nr_nodes; node++) {
@@ -520,8 +517,6 @@ static const char *start(void)
 		return "there was no memory for the pool";
 	if (off && (strcasecmp(off, "off") == 0 || strcmp(off, "0") == 0))
 		return "KTASK=off is set in the environment";
-	if (number_from_environment("KTASK_MAX_HELPERS", 1, 1) == 0)
-		return "KTASK_MAX_HELPERS=0 is set in the environment";
 	if (pool.nr_helpers == 0)
 		return pool.oversubscribed ? "KTASK_HELPERS=0 is set in the environment" : "this machine has one CPU";
 	block_signals(&before);

@@ -69,10 +69,10 @@ extern struct pool pool;
 /* The team that this thread, a helper, works for. */
 extern THREAD_LOCAL struct team *serving;
 
-/* ktask_thread(). */
-extern THREAD_LOCAL int thread_number;
 /* This thread has a seat, as the caller of a run. */
 extern THREAD_LOCAL bool caller_seated;
+/* ktask_thread(). */
+extern THREAD_LOCAL int thread_number;
 
 /* Ends the ownership of a helper: anybody may take it. */
 void set_idle(struct helper *h);

@@ -136,18 +136,13 @@ static uint64_t hash(const struct cpus *cpus)
  * without the one that the caller itself is on: woken there it would only wait. False: there is no such CPU, or no
  * free seat, or it is not born and cannot be.
  */
-static bool place(struct helper *h, const struct team *team)
+static bool place(struct helper *h, const struct team *team, const struct cpus *allowed)
 {
-	struct cpus mask, allowed;
+	struct cpus mask;
 	uint64_t wanted;
 
-	if ((atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
-	    pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu &&
-	    (pool.oversubscribed || limits_sit_at(h->seat, false)))
-		return true; /* where it was some 50 us ago; whether the caller has since been confined is not looked up */
-	topology_allowed(team->caller, &allowed);
 	topology_cpus(&pool.topology, h->node, &mask);
-	cpus_and(&mask, &allowed);
+	cpus_and(&mask, allowed);
 	if (cpus_has(&mask, team->caller_cpu)) {
 		cpus_remove(&mask, team->caller_cpu);
 		if (cpus_empty(&mask) && pool.oversubscribed)
@@ -243,17 +238,33 @@ static void give_place_back(struct team *team)
 	atomic_fetch_sub_explicit(&team->here, 1, memory_order_relaxed);
 }
 
+/* Where it was some 50 us ago, for the same caller. Whether that has since been confined is not looked up. */
+static bool is_in_place(const struct helper *h, const struct team *team)
+{
+	return (atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
+	       pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu &&
+	       (pool.oversubscribed || limits_sit_at(h->seat, false));
+}
+
 /* Step 1, on the given node or the nearest where the limits and the caller's affinity leave room. */
 static struct helper *take_helper(struct team *team, int node)
 {
 	const struct topology *t = &pool.topology;
+	bool asked = false; /* what the caller may use: once, not for each node */
+	struct cpus allowed;
 
 	if (!limits_take())
 		return NULL;
 	for (int i = 0; i < t->nr_nodes; i++) {
 		struct helper *h = take_lowest_idle(t->nodes[node].by_distance[i]);
 
-		if (h && place(h, team))
+		if (h && is_in_place(h, team))
+			return h;
+		if (h && !asked) {
+			topology_allowed(team->caller, &allowed);
+			asked = true;
+		}
+		if (h && place(h, team, &allowed))
 			return h;
 		if (h)
 			set_idle(h);
@@ -298,7 +309,7 @@ void pool_look_again(uint64_t now)
 	struct helper *h = NULL;
 	int cpu, home;
 
-	if (limits_machine_max() > 0 || !facts_are_stale(now) || !pool_start() || !take_place(&pool.surveyors))
+	if (pool_nr_helpers() == 0 || limits_machine_max() > 0 || !facts_are_stale(now) || !take_place(&pool.surveyors))
 		return;
 	home = topology_here(&pool.topology, &cpu);
 	for (int i = 0; i < pool.topology.nr_nodes && !h; i++)

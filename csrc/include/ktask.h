@@ -324,6 +324,12 @@ static inline void ktask_waited(uint64_t ns)
 	(void)ns;
 }
 
+static inline int ktask_set_max_helpers(int max)
+{
+	(void)max;
+	return -1;
+}
+
 static inline int ktask_thread(void)
 {
 	return 0;
@@ -332,12 +338,6 @@ static inline int ktask_thread(void)
 static inline size_t ktask_max_threads(void)
 {
 	return 1;
-}
-
-static inline int ktask_set_max_helpers(int max)
-{
-	(void)max;
-	return -1;
 }
 
 static inline uint64_t ktask_serial_ns(void)

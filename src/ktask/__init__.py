@@ -28,6 +28,7 @@ from ktask._kernel import (
     ktask_run,
     ktask_run_numa,
 )
+from ktask._limits import limits
 from ktask._reduce import map, reduce
 from ktask._run import Report, last_report, parallel_for, run, run_numa
 from ktask._trace import Event, Trace
@@ -54,6 +55,7 @@ __all__ = [
     "ktask_run",
     "ktask_run_numa",
     "last_report",
+    "limits",
     "map",
     "parallel_for",
     "parallel_for_2d",
@@ -63,5 +65,5 @@ __all__ = [
     "run_numa",
 ]
 
-for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace):
+for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace, limits):
     _class.__module__ = "ktask"  # the name to know it by, in tracebacks too

@@ -21,6 +21,8 @@ examples:
   python -m ktask demo --output /tmp    where mandelbrot.png and timeline.png go
   python -m ktask info                  what ktask sees of this machine
   python -m ktask info --json           the same for scripts
+  python -m ktask top                   which processes have helpers at work, live
+  python -m ktask top --once            the same, once
 
 exit codes: 0 all went well, 1 results differ, 2 bad usage or missing packages, 130 interrupted
 """
@@ -45,6 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     info = commands.add_parser("info", help="tell what ktask sees of this machine")
     info.add_argument("--json", action="store_true", help="as a JSON object")
     info.set_defaults(command=run_info)
+
+    top = commands.add_parser("top", help="show which processes have helpers at work")
+    top.add_argument("--once", action="store_true", help="show it once, instead of until Ctrl-C")
+    top.add_argument("--json", action="store_true", help="as a JSON object (on a line of its own, each time)")
+    top.add_argument("--every", metavar="SECONDS", type=seconds, default=1.0, help="how often (default: 1)")
+    top.set_defaults(command=run_top)
 
     options = parser.parse_args(arguments)
     if "command" not in options:
@@ -85,6 +93,21 @@ def run_info(options: argparse.Namespace) -> int:
         for name, value in facts(described):
             print(f"{name:12} {value}")
     return DONE
+
+
+def seconds(text: str) -> float:
+    """A time to wait from the command line; argparse tells about a ValueError."""
+    value = float(text)
+    if not 0.05 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"must be from 0.05 to 3600, not {text}")
+    return value
+
+
+def run_top(options: argparse.Namespace) -> int:
+    """The ``top`` command."""
+    from ktask._top import top
+
+    return top(once=options.once, as_json=options.json, every=options.every)
 
 
 def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
@@ -138,6 +161,7 @@ def pool(described: dict[str, Any]) -> list[tuple[str, str]]:
     nice = "may be raised again" if described["privileged"] else "may not be raised again"
     return [
         ("Helpers", f"{described['max_helpers']} at most, {described['running_helpers']} at work"),
+        ("Shared by", shared_by(described["table"])),
         ("Priorities", f"{nice} by this process, once lowered"),
         (
             "Waking one",
@@ -145,6 +169,15 @@ def pool(described: dict[str, Any]) -> list[tuple[str, str]]:
             "comes; runs measure it as they go",
         ),
     ]
+
+
+def shared_by(table: dict[str, Any]) -> str:
+    """Whom this process counts, when it starts helpers."""
+    if table["joined"]:
+        return f"all processes that use {table['path']}"
+    if table["reason"]:
+        return f"this process alone ({table['reason']})"
+    return f"all processes that use {table['path']}, once this one needs a helper"
 
 
 def spans(numbers: list[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -21,6 +22,8 @@ def info() -> dict[str, Any]:
     ``quota``: None, or so many ``cpus`` worth of time, and the ``path`` of the cgroup that says so. ``power``: what is
     known of the power policy, and whether by that the system ``saves`` power. ``helpers``: as many as the CPUs allow;
     at most ``max_helpers`` of them work at a time, ``running_helpers`` do now.
+    ``table``: the file by which the user's processes share the CPUs, whether this process has ``joined`` them (it does
+    when it first needs a helper), and the ``reason`` if it cannot.
     ``privileged``: may this process raise priorities again; then helpers run at nice 19. ``wake_ns`` and
     ``answer_ns``: what waking a helper costs, and how long it takes to come. ``load``: runnable threads of the whole
     machine, over the last minute.
@@ -28,12 +31,7 @@ def info() -> dict[str, Any]:
     With ``KTASK_FSROOT=DIR`` in the environment, the machine is the one whose ``/proc`` and ``/sys`` lie under ``DIR``;
     its ``memory_bytes`` and ``load`` are not looked up.
     """
-    length, size = 1 << 16, 0
-    while length >= size:
-        size = length + 100  # numbers may grow in the meantime
-        text = ffi.new("char[]", size)
-        length = lib.ktask_describe(text, size)
-    described: dict[str, Any] = json.loads(ffi.string(text))
+    described = read_json(lib.ktask_describe)
     environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith("KTASK")}
     elsewhere = environment.get("KTASK_FSROOT", "/") not in ("", "/")
     cores = described.get("cores")
@@ -43,6 +41,18 @@ def info() -> dict[str, Any]:
     described["nice"] = psutil.Process().nice()
     described["environment"] = environment
     return described
+
+
+def read_json(describe: Callable[[Any, int], int]) -> dict[str, Any]:
+    """The object that a C function writes, in the way of snprintf, as JSON."""
+    size = 1 << 16
+    while True:
+        text = ffi.new("char[]", size)
+        length = describe(text, size)
+        if length < size:
+            described: dict[str, Any] = json.loads(ffi.string(text))
+            return described
+        size = length + 1
 
 
 def init() -> None:

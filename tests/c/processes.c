@@ -23,7 +23,7 @@ static char door[] = "/tmp/ktask-door-XXXXXX";
 static struct {
 	atomic_int helpers, most_helpers, runs_with_helpers;
 	atomic_int here; /* for those who meet */
-} *shared;
+} * shared;
 
 static _Thread_local bool is_caller;
 static int max_helpers;

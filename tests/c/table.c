@@ -83,7 +83,8 @@ static void use(bool joins)
 	CHECK(freopen(path, "w", stderr));
 	run_until_helped();
 	run_until_helped();
-	in_child(run_until_helped);
+	if (!UNDER_ASAN && !UNDER_TSAN) /* their own locks do not survive the fork of a process with threads */
+		in_child(run_until_helped);
 	CHECK(describes(joins ? "\"joined\": true, \"reason\": null" : "\"joined\": false, \"reason\": \""));
 	if (lines_in(path) != !joins)
 		_exit(2);
@@ -104,7 +105,6 @@ static void become_nobody(void)
 {
 	CHECK(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
 }
-
 
 static void without_files(void)
 {

@@ -28,6 +28,7 @@ KEYS = {
     "helpers",
     "max_helpers",
     "running_helpers",
+    "table",
     "privileged",
     "wake_ns",
     "answer_ns",
@@ -107,7 +108,7 @@ def one_cpu() -> None:
 
 def default_settings() -> None:
     info = ktask.info()
-    assert info["environment"] == {}
+    assert info["environment"] == {"KTASK_TABLE": "off"}
     cpus = len(os.sched_getaffinity(0))
     if not info["quota"] and not info["power"]["saves"]:
         assert info["max_helpers"] == cpus - 1
