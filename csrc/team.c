@@ -87,20 +87,16 @@ static uint64_t hash(const struct cpus *cpus)
  * the caller itself is on: woken there it would only wait. False: there is no such CPU, or enough helpers are on them,
  * or it is not born and cannot be.
  */
-static bool place(struct helper *h, const struct team *team)
+static bool place(struct helper *h, const struct team *team, const struct cpus *allowed)
 {
-	struct cpus mask, allowed;
+	struct cpus mask;
 	uint64_t wanted;
 
-	if ((atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
-	    pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu)
-		return true; /* where it was some 50 us ago; whether the caller has since been confined is not looked up */
-	topology_allowed(team->caller, &allowed);
 	/* The helper itself has its place in the team already. */
-	if (!pool.oversubscribed && team_size(team) >= (unsigned)cpus_count(&allowed))
+	if (!pool.oversubscribed && team_size(team) >= (unsigned)cpus_count(allowed))
 		return false;
 	topology_cpus(&pool.topology, h->node, &mask);
-	cpus_and(&mask, &allowed);
+	cpus_and(&mask, allowed);
 	if (cpus_has(&mask, team->caller_cpu)) {
 		cpus_remove(&mask, team->caller_cpu);
 		if (cpus_empty(&mask) && pool.oversubscribed)
@@ -205,10 +201,19 @@ static void give_place_back(struct team *team)
 	atomic_fetch_sub_explicit(&team->here, 1, memory_order_relaxed);
 }
 
+/* Where it was some 50 us ago, for the same caller. Whether that has since been confined is not looked up. */
+static bool is_in_place(const struct helper *h, const struct team *team)
+{
+	return (atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
+	       pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu;
+}
+
 /* Step 1, on the given node or the nearest where the limits and the caller's affinity leave room. */
 static struct helper *take_helper(struct team *team, int node)
 {
 	const struct topology *t = &pool.topology;
+	bool asked = false; /* what the caller may use: once, not for each node */
+	struct cpus allowed;
 
 	for (int i = 0; i < t->nr_nodes; i++) {
 		int near = t->nodes[node].by_distance[i];
@@ -223,7 +228,13 @@ static struct helper *take_helper(struct team *team, int node)
 		if (answer == LIMITS_NODE_FULL)
 			continue;
 		h = take_lowest_idle(near);
-		if (h && place(h, team))
+		if (h && is_in_place(h, team))
+			return h;
+		if (h && !asked) {
+			topology_allowed(team->caller, &allowed);
+			asked = true;
+		}
+		if (h && place(h, team, &allowed))
 			return h;
 		if (h)
 			set_idle(h);
