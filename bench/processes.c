@@ -2,11 +2,11 @@
 /*
  * One of several processes that compete for the CPUs; bench/processes.py starts them and adds up what they print.
  *
- *   processes (serial | ktask) BEGIN_NS FOR_NS LOOP_US SHARED
+ *   processes (serial | ktask) BEGIN_NS FOR_NS UNITS SHARED
  *
- * Waits until BEGIN_NS of CLOCK_MONOTONIC, runs loops of LOOP_US of serial work one after the other for FOR_NS, and
- * prints how many it finished and the CPU time they took in ns. SHARED is a file of 8 bytes that all of them map: the
- * helpers at work at the moment, and the most there were.
+ * Waits until BEGIN_NS of CLOCK_MONOTONIC, runs loops of so many units one after the other for FOR_NS, and prints how
+ * many it finished and the CPU time they took in ns. SHARED is a file of 8 bytes that all of them map: the helpers at
+ * work at the moment, and the most there were. Without arguments: prints what 1000 units take, undisturbed, in ns.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 
 static struct {
 	atomic_int now, most;
-} *helpers;
+} * helpers;
 
 static pid_t caller;
 
@@ -34,7 +34,7 @@ static long long ns(clockid_t clock)
 }
 
 /* A unit is 1000 steps that depend on each other. */
-static int work(size_t start, size_t end, double *sink)
+static int work(char *start, char *end, double *sink)
 {
 	int is_helper = gettid() != caller;
 	double x = 1;
@@ -45,7 +45,7 @@ static int work(size_t start, size_t end, double *sink)
 		if (n > helpers->most)
 			helpers->most = n;
 	}
-	for (size_t i = 0; i < (end - start) * 1000; i++)
+	for (long i = 0; i < (end - start) * 1000; i++)
 		x = x * 0.999 + 0.5;
 	*(volatile double *)sink = x;
 	if (is_helper)
@@ -53,41 +53,50 @@ static int work(size_t start, size_t end, double *sink)
 	return KTASK_RETURN_SUCCESS;
 }
 
+static long long calibrate(void)
+{
+	long long best = 1000000000;
+	double sink;
+
+	for (int i = 0; i < 100; i++) {
+		long long t = ns(CLOCK_MONOTONIC);
+
+		work(NULL, (char *)1000, &sink);
+		t = ns(CLOCK_MONOTONIC) - t;
+		best = t < best ? t : best;
+	}
+	return best;
+}
+
 int main(int argc, char **argv)
 {
-	long long begin, for_ns, loop_us, loops = 0, cpu, unit_ns = 1000000000;
+	long long begin, for_ns, loops = 0, cpu;
 	double sink;
 	size_t units;
 	int fd;
 	DEFINE_KTASK_CTL(ctl, work, &sink, 1);
 
-	if (argc != 6)
-		return 2;
+	caller = gettid();
+	if (argc != 6) {
+		printf("%lld\n", calibrate());
+		return 0;
+	}
 	begin = atoll(argv[2]);
 	for_ns = atoll(argv[3]);
-	loop_us = atoll(argv[4]);
+	units = (size_t)atoll(argv[4]);
 	fd = open(argv[5], O_RDWR | O_CLOEXEC);
 	helpers = mmap(NULL, sizeof(*helpers), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (fd < 0 || helpers == MAP_FAILED)
 		return 1;
-	caller = gettid();
-	for (int i = 0; i < 20; i++) { /* what a unit takes, undisturbed */
-		long long t = ns(CLOCK_MONOTONIC);
-
-		work(0, 100, &sink);
-		t = (ns(CLOCK_MONOTONIC) - t) / 100;
-		unit_ns = t < unit_ns ? t : unit_ns;
-	}
-	units = (size_t)(loop_us * 1000 / (unit_ns ? unit_ns : 1)) + 1;
 	ktask_init();
 	while (ns(CLOCK_MONOTONIC) < begin)
 		usleep(500);
 	cpu = ns(CLOCK_PROCESS_CPUTIME_ID);
 	while (ns(CLOCK_MONOTONIC) < begin + for_ns) {
 		if (strcmp(argv[1], "serial") == 0)
-			work(0, units, &sink);
+			work(NULL, (char *)units, &sink);
 		else
-			ktask_run(0, units, &ctl);
+			ktask_run(NULL, units, &ctl);
 		loops++;
 	}
 	printf("%lld %lld\n", loops, ns(CLOCK_PROCESS_CPUTIME_ID) - cpu);

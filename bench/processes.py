@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Measures many processes at once: python bench/processes.py [--quick] [--csv FILE].
 
-Eight processes run loops one after the other at the same time, first all of them serially, then all with ktask, and so
-on in turns. For each length of loop it prints how many loops ktask's finished for each one of the serial
+Eight processes run loops one after the other at the same time, all of them serially, then all with ktask, and so on in
+turns. For each length of loop it prints how many loops ktask's finished for each one of the serial
 processes', the CPU time for each loop beside the serial one's, and the most helpers that worked at a time, of all
 processes together: medians over the rounds. Where this may make a cgroup with a quota of one CPU (version 1, the cpu
 controller), the same once more within, with the throttled periods.
@@ -66,13 +66,13 @@ def throttled(group: Path | None) -> int:
     return int(dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())["nr_throttled"])
 
 
-def measure(how: str, loop_us: int, seconds: float, group: Path | None) -> dict[str, object]:
+def measure(how: str, loop_us: int, units: int, seconds: float, group: Path | None) -> dict[str, object]:
     """One round: loops finished, CPU time for each, most helpers, periods throttled."""
     shared = BUILD / f"shared-{os.getpid()}"
     shared.write_bytes(bytes(8))
     before = throttled(group)
-    begin = time.monotonic_ns() + 300_000_000
-    command = [str(PROGRAM), how, str(begin), str(int(seconds * 1e9)), str(loop_us), str(shared)]
+    begin = time.monotonic_ns() + 150_000_000
+    command = [str(PROGRAM), how, str(begin), str(int(seconds * 1e9)), str(units), str(shared)]
     if group:
         command = ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *command]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)]
@@ -113,19 +113,21 @@ def show(rows: list[dict[str, object]], with_quota: int) -> None:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one short round instead of five")
+    parser.add_argument("--quick", action="store_true", help="two short rounds instead of twelve")
     parser.add_argument("--csv", type=Path, help="where the raw figures go")
     arguments = parser.parse_args()
-    rounds, seconds = (1, 0.5) if arguments.quick else (5, 1.0)
+    rounds, seconds = (2, 0.3) if arguments.quick else (12, 0.4)
 
     build()
+    ns_per_1000 = int(subprocess.run([PROGRAM], capture_output=True, text=True, check=True).stdout)
     rows: list[dict[str, object]] = []
     with quota() as group:
         for round_ in range(rounds):
             for limited in [None, group] if group else [None]:
                 for loop_us in LOOPS_US:
-                    for how in ("serial", "ktask"):
-                        rows.append({"round": round_, **measure(how, loop_us, seconds, limited)})
+                    units = loop_us * 1_000_000 // ns_per_1000
+                    for how in ("serial", "ktask") if round_ % 2 else ("ktask", "serial"):
+                        rows.append({"round": round_, **measure(how, loop_us, units, seconds, limited)})
     if arguments.csv:
         with arguments.csv.open("w", newline="") as f:
             writer = csv.DictWriter(f, rows[0].keys())

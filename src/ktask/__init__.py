@@ -29,6 +29,7 @@ from ktask._kernel import (
     ktask_run_numa,
 )
 from ktask._limits import limits
+from ktask._loop import loop
 from ktask._reduce import map, reduce
 from ktask._run import Report, last_report, parallel_for, run, run_numa
 from ktask._trace import Event, Trace
@@ -56,6 +57,7 @@ __all__ = [
     "ktask_run_numa",
     "last_report",
     "limits",
+    "loop",
     "map",
     "parallel_for",
     "parallel_for_2d",
