@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from sys import is_finalizing
 from time import perf_counter_ns
 from typing import Any
 
@@ -163,6 +164,8 @@ def _run_nodes(nodes: list[Node], plan: Plan, step: int = 1) -> None:
 
 
 def _run_call(nodes: list[Node], plan: Plan, step: int, report: ProgressReport | None) -> None:
+    if is_finalizing():
+        plan = replace(plan, max_threads=1)  # when the interpreter ends, no other thread gets the GIL ever again
     # Where no C function sees them, numbers need not be C's.
     counts = plan.iter is None and plan.thread.python is not None and not plan.c_undo
     base = _base_of(nodes, plan, step) if counts else 0
