@@ -36,6 +36,9 @@ lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/ruff format --check src tests bench setup.py
 	$(MAKE) -C tests/c lint CLANG_FORMAT=$(abspath $(BIN)/clang-format)
 
+model: ## explore the protocols with model checkers
+	$(PYTHON) tests/model/check.py
+
 lib: ## the C library alone, in csrc/build
 	$(MAKE) -C csrc
 
@@ -56,4 +59,4 @@ $(VENV)/.test: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[test]'
 	touch $@
 
-.PHONY: help demo test test-c test-python lint lib clean
+.PHONY: help demo test test-c test-python lint model lib clean

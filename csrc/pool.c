@@ -220,6 +220,17 @@ static void become_idle(struct helper *h)
 	set_idle(h);
 }
 
+/* A thread function has ended this thread: the next call makes another one. */
+static void helper_ends(void *arg)
+{
+	struct helper *h = arg;
+
+	h->born = false;
+	h->lingers = false;
+	leave(h, serving);
+	become_idle(h);
+}
+
 static void *helper_main(void *arg)
 {
 	struct helper *h = arg;
@@ -244,7 +255,9 @@ static void *helper_main(void *arg)
 		if (answer > PREEMPTED_NS / 2)
 			pool_measured(&pool.answer_ns, answer);
 		serving = team;
+		pthread_cleanup_push(helper_ends, h);
 		team->work(team, h->id, h->node);
+		pthread_cleanup_pop(0);
 		serving = NULL;
 		/* The thread function forked, and this is the child: a pthread's return would end it with exit(0), too. */
 		if (pool_forks() != forks)

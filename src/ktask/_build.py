@@ -260,7 +260,7 @@ if can_build_core():
         SOURCE,
         sources=sorted(map(str, Path("csrc").glob("*.c"))),
         include_dirs=["csrc/include"],
-        extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fvisibility=hidden"],
+        extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"],
         extra_link_args=["-pthread", "-Wl,-z,nodelete"],
     )
 else:

@@ -33,12 +33,11 @@
  * BUG 14: a child does not reset the helpers' words
  * BUG 15: a child does not reset the limits
  * BUG 16: a caller in a child gathers the helpers of before the fork
- * BUG 17: a caller in a child goes on with a run whose helpers are in the parent
- * BUG 18: a child calls helpers into a team of before the fork
- * BUG 19: a helper's child goes on as a helper
+ * BUG 17: a child calls helpers into a team of before the fork
+ * BUG 18: a helper's child goes on as a helper
  *
- * A fork is explored from the child's side, since in the parent nothing changes: at once all threads but one are no
- * more, wherever they were (FORKS).
+ * A fork is explored from the child's side, since in the parent nothing changes: all threads but one are no more,
+ * wherever they were (FORKS).
  */
 #ifndef REFUSED
 #define REFUSED 0
@@ -129,7 +128,7 @@ inline team_call(t, nr)
 {
 	d_step { /* take_place */
 		touch(t, nr);
-#if !defined(FORKS) || BUG == 18
+#if !defined(FORKS) || BUG == 17
 		ok = (team[t].here & (CALLER_SLEEPS - 1)) < HELPERS;
 #else
 		ok = team[t].forks == forks && (team[t].here & (CALLER_SLEEPS - 1)) < HELPERS;
@@ -358,11 +357,7 @@ inline maybe_fork(t)
 	fi
 }
 #define MAYBE_FORK(t) maybe_fork(t);
-#if BUG == 17
-#define GOES_ON(t) true
-#else
 #define GOES_ON(t) (!orphaned(t))
-#endif
 
 #else
 #define MAYBE_FORK(t)
@@ -498,7 +493,7 @@ end_asleep:
 	fi;
 #endif
 	work(mine, nr);
-#if defined(FORKS) && BUG != 19
+#if defined(FORKS) && BUG != 18
 	if
 	:: forks != mine_forks -> finished++; goto end_exit /* with all the process */
 	:: else
