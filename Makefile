@@ -8,6 +8,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+SECONDS ?= 600
+SEED ?=
 DEMO ?= # options of the demo, such as --quick
 SOURCES = pyproject.toml setup.py MANIFEST.in $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/examples/* src/ktask/*.py)
 
@@ -39,6 +41,23 @@ lint: $(VENV)/.test ## types, style and static analysis
 model: ## explore the protocols with model checkers
 	$(PYTHON) tests/model/check.py
 
+soak: $(VENV)/.test ## everything at random for SECONDS=600
+	$(BIN)/python tests/soak/soak.py $(SECONDS) $(SEED)
+
+# Functions called by name only from helpers are not seen by Python's tracer; the same ones run in callers, too.
+coverage: $(VENV)/.test ## lines and branches that the tests reach, in C and Python
+	$(BIN)/python -m pip install --quiet 'coverage>=7.10' 'gcovr>=7'
+	rm -rf tests/c/build/coverage build/coverage && mkdir -p build/coverage
+	CHECK_QUICK=1 $(MAKE) -C tests/c check BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic'
+	$(BIN)/gcovr --root . --filter csrc/ tests/c/build/coverage --exclude-throw-branches --exclude-unreachable-branches \
+		--txt - --html-details build/coverage/c.html --fail-under-line 95 --fail-under-branch 90
+	COVERAGE_FILE=build/coverage/python $(BIN)/coverage run -m pytest
+	COVERAGE_FILE=build/coverage/python $(BIN)/coverage combine --quiet
+	COVERAGE_FILE=build/coverage/python $(BIN)/coverage report --fail-under 95
+
+mutants: $(VENV)/.test ## seed small bugs in chunk.c, undo.c and the Python layer, and see whether the tests notice
+	$(BIN)/python tests/mutation/mutate.py
+
 lib: ## the C library alone, in csrc/build
 	$(MAKE) -C csrc
 
@@ -59,4 +78,4 @@ $(VENV)/.test: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[test]'
 	touch $@
 
-.PHONY: help demo test test-c test-python lint model lib clean
+.PHONY: help demo test test-c test-python lint model soak coverage mutants lib clean
