@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 SECONDS ?= 600
+ASAN_TESTS = contract exceptions iterator concurrent func_arg trace
 SEED ?=
 DEMO ?= # options of the demo, such as --quick
 SOURCES = pyproject.toml setup.py MANIFEST.in $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/examples/* src/ktask/*.py)
@@ -40,6 +41,13 @@ lint: $(VENV)/.test ## types, style and static analysis
 
 model: ## explore the protocols with model checkers
 	$(PYTHON) tests/model/check.py
+
+asan-python: $(VENV)/.test ## some of the Python tests, on an extension module built with AddressSanitizer
+	rm -rf build/asan
+	CFLAGS='-fsanitize=address -O1 -g' LDFLAGS=-fsanitize=address $(BIN)/python -m pip install --quiet --no-deps \
+		--no-build-isolation --target build/asan .
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		PYTHONPATH=build/asan $(BIN)/python -m pytest -p no:cacheprovider $(ASAN_TESTS:%=tests/python/test_%.py)
 
 soak: $(VENV)/.test ## everything at random for SECONDS=600
 	$(BIN)/python tests/soak/soak.py $(SECONDS) $(SEED)
@@ -78,4 +86,4 @@ $(VENV)/.test: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[test]'
 	touch $@
 
-.PHONY: help demo test test-c test-python lint model soak coverage mutants lib clean
+.PHONY: help demo test test-c test-python lint model asan-python soak coverage mutants lib clean
