@@ -127,7 +127,8 @@ def check_file(model: Path) -> bool:
 
 def main() -> int:
     models = [Path(name).resolve() for name in sys.argv[1:]] or sorted([*HERE.glob("*.pml"), *HERE.glob("*.cpp")])
-    return 0 if all([check_file(model) for model in models]) else 1
+    results = [check_file(model) for model in models]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

@@ -114,7 +114,8 @@ def python_mutants(file: str, text: str) -> Iterator[Mutant]:
         lines.append(lines[-1] + len(one))
 
     def mutant(node: ast.expr, new: str) -> Mutant:
-        assert node.end_lineno is not None and node.end_col_offset is not None
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
         start, end = lines[node.lineno - 1] + node.col_offset, lines[node.end_lineno - 1] + node.end_col_offset
         return Mutant(file, node.lineno, start, end, new, text.encode()[start:end].decode())
 
@@ -126,7 +127,9 @@ def python_mutants(file: str, text: str) -> Iterator[Mutant]:
             other = " or " if isinstance(node.op, ast.And) else " and "
             yield mutant(node, "(" + other.join(f"({ast.unparse(value)})" for value in node.values) + ")")
         elif isinstance(node, ast.IfExp):
-            yield mutant(node, f"({ast.unparse(node.orelse)} if {ast.unparse(node.test)} else {ast.unparse(node.body)})")
+            yield mutant(
+                node, f"({ast.unparse(node.orelse)} if {ast.unparse(node.test)} else {ast.unparse(node.body)})"
+            )
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             yield mutant(node, f"({ast.unparse(node.operand)})")
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
@@ -196,7 +199,9 @@ def main() -> int:
             mutants += python_mutants(name, (ROOT / name).read_text())
     if options.sample is not None:
         mutants = random.sample(mutants, min(options.sample, len(mutants)))
-    harmless = {line.split("  # ")[0].strip() for line in (Path(__file__).parent / "harmless.txt").read_text().splitlines()}
+    harmless = {
+        line.split("  # ")[0].strip() for line in (Path(__file__).parent / "harmless.txt").read_text().splitlines()
+    }
     mutants = [mutant for mutant in mutants if str(mutant) not in harmless]
 
     with tempfile.TemporaryDirectory() as folder:
@@ -211,8 +216,8 @@ def main() -> int:
             return found
 
         with ThreadPoolExecutor(JOBS) as pool:
-            survivors = sum(pool.map(try_all, range(JOBS)), [])
-    print(f"{len(mutants)} mutants, {len(survivors)} survive, {len(harmless)} known to be harmless")
+            survivors = sum(map(len, pool.map(try_all, range(JOBS))))
+    print(f"{len(mutants)} mutants, {survivors} survive, {len(harmless)} known to be harmless")
     return 1 if survivors else 0
 
 

@@ -84,12 +84,9 @@ def exit_from_a_helper() -> None:
         if threading.get_ident() != main:
             sys.exit(7)
 
-    try:
+    with pytest.raises(SystemExit) as raised:
         ktask.run(0, 2, ktask.Ctl(meeting_of(body), max_threads=2))
-    except SystemExit as e:
-        assert e.code == 7
-    else:
-        raise AssertionError("no SystemExit")
+    assert raised.value.code == 7
     run_some()
 
 

@@ -164,7 +164,7 @@ def at_any_instant() -> None:
     it is not done.
     """
     random = Random(20181105)
-    interrupted = 0
+    interrupted, came = 0, False
     state = bytearray(64)
 
     def body(start: int, end: int, arg: object) -> None:
