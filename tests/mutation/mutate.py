@@ -29,7 +29,7 @@ PYTHON_TESTS = (
     "tests/python/test_contract.py tests/python/test_exceptions.py tests/python/test_iterator.py "
     "tests/python/test_parallel_for.py tests/python/test_bad_input.py tests/python/test_ctl.py "
     "tests/python/test_python_door.py tests/python/test_func_arg.py tests/python/test_function_kinds.py "
-    "tests/python/test_progress.py tests/python/test_kernel_names.py tests/python/test_fork.py"
+    "tests/python/test_progress.py tests/python/test_kernel_names.py"
 )
 FILES = ["csrc/chunk.c", "csrc/undo.c", "src/ktask/_call.py", "src/ktask/_ctl.py", "src/ktask/_run.py"]
 TIMEOUT = 90
