@@ -56,11 +56,11 @@ static void one(void)
 }
 
 /* Part of programs that count what they cover; it allocates, too. */
-extern void __gcov_dump(void) __attribute__((weak));
+extern void __gcov_exit(void) __attribute__((weak));
 
 int main(void)
 {
-	if (__gcov_dump)
+	if (__gcov_exit)
 		return SKIPPED;
 	use_helpers(3);
 	for (int i = 0; i < 2; i++) {
