@@ -16,7 +16,7 @@ void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_aligned_alloc(size_t align, size_t size);
 
 static atomic_int nr_allocations;
-static int failing;
+static int failing = -1; /* none */
 static bool all_after;
 
 static bool fails(void)
