@@ -253,6 +253,8 @@ static void a_child_of_the_dead(void)
 	int status;
 
 	CHECK(pipe(parent_to_child) == 0 && pipe(child_to_parent) == 0);
+	while (!run(add)) /* so that there is a table all the time */
+		;
 	shared->here = 0;
 	child = fork();
 	if (child == 0) {
