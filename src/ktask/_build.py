@@ -75,10 +75,15 @@ void loop_init(struct loop *loop);
 extern inner_loop const py_loop_call;
 enum { LOOP_MAX_ARGS = ... };
 
-/* The beginning of NumPy's PyUFuncObject, after PyObject_HEAD. */
+void loops_enter(void);
+void loops_leave(void);
+
 struct numpy_ufunc {
-    int nin, nout, nargs, identity; inner_loop *functions; void **data; int ntypes, reserved1; char *name, *types;
+    int nin, nout, nargs; inner_loop *functions; void **data; int ntypes; const char *types; int core_enabled;
+    void *vectorcall; ...;
 };
+void py_watch_calls(void *numpys_vectorcall, void *ndarray_type, void *split_function, void **ufunc_api);
+extern void *const py_call_ufunc;
 """
 
 SOURCE = r"""
@@ -246,11 +251,9 @@ static ktask_undo_func const py_undo_func = python_undo, py_wrapped_undo_func = 
 NUMPY_SOURCE = """
 #include "loops.h"
 
-static inner_loop const py_loop_call = loop_call;
+#include "calls.h"
 
-struct numpy_ufunc {
-    int nin, nout, nargs, identity; inner_loop *functions; void **data; int ntypes, reserved1; char *name, *types;
-};
+static inner_loop const py_loop_call = loop_call;
 """
 
 PROBE = """

@@ -3,4 +3,6 @@
 
 ``_tables``   a ufunc's table of inner loops, with ktask's in their place
 ``loops.c``   an inner loop, run in chunks
+``calls.h``   finds large calls that are more than one inner loop
+``_split``    and makes several calls of them
 """

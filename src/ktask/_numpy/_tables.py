@@ -7,18 +7,23 @@ what ``PyUFunc_ReplaceLoopBySignature`` in NumPy's C interface is for, but that 
 ``loop_call`` and a ``struct loop`` that knows NumPy's own. So everything around the inner loop (types, casting,
 broadcasting, ``out``, ``where``, overrides, errors) goes on being NumPy's, and so does the object itself.
 
-Both pointers are exchanged at once, holding the GIL, which NumPy holds when it reads them. Loops that are under way
-keep the pointers they began with: what is made here is never freed.
+A third pointer, ``vectorcall``, is what Python calls the object by: with NumPy 2, ``calls.h`` takes its place.
+
+Pointers are exchanged holding the GIL, which NumPy holds when it reads them, and the first two at once. Loops that are
+under way keep the pointers they began with: what is made here is never freed.
 """
 
 from __future__ import annotations
 
+import ctypes
 import sys
+import warnings
 from typing import Any
 
 import numpy
 
 from ktask._core import ffi, lib
+from ktask._numpy._split import split
 
 SIZES = {t: numpy.dtype(t).itemsize for t in "?bBhHiIlLqQefdgFDG"}
 INTEGERS = set("?bBhHiIlLqQ")
@@ -44,8 +49,8 @@ ABSORBING = {
 class Table:
     """The loops of one ufunc, NumPy's and ktask's."""
 
-    def __init__(self, ufunc: numpy.ufunc) -> None:
-        """Changes nothing yet."""
+    def __init__(self, ufunc: numpy.ufunc, splits: bool) -> None:
+        """Changes nothing yet. ``splits``: calls go by ``calls.h``."""
         self.ufunc = ufunc
         self.c = _c_ufunc(ufunc)
         n = ufunc.ntypes
@@ -60,26 +65,37 @@ class Table:
                 self._loops.append(loop)
         self._numpys = _pair(self.c.functions, self.c.data)
         self._ktasks = _pair(self._functions, self._data)
+        self._numpys_call = self.c.vectorcall
+        self._ktasks_call = lib.py_call_ufunc if splits and ufunc.nargs > 1 else self._numpys_call
 
     def install(self) -> None:
         """Puts ktask's loops in."""
         _exchange(self.c, self._ktasks)
+        self.c.vectorcall = self._ktasks_call
 
     def remove(self) -> None:
         """Puts NumPy's loops back."""
+        self.c.vectorcall = self._numpys_call
         _exchange(self.c, self._numpys)
 
 
 def tables() -> list[Table]:
-    """Those of all of NumPy's ufuncs that ktask can run; none where NumPy is not as ktask knows it."""
-    if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return []
+    """Those of all of NumPy's ufuncs that ktask can run; none, with a warning, if NumPy is not as ktask knows it."""
     if not hasattr(lib, "py_loop_call"):  # built without threads
+        return []
+    if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        _warn(f"ktask knows NumPy's ufuncs in CPython with a GIL only, not in {sys.version}")
         return []
     ufuncs = {id(f): f for f in vars(numpy).values() if isinstance(f, numpy.ufunc) and f.signature is None}
     if not all(map(_is_known, ufuncs.values())):
+        _warn(f"ktask does not know the ufuncs of NumPy {numpy.__version__}")
         return []
-    return [Table(f) for f in ufuncs.values()]
+    splits = _watch_calls(list(ufuncs.values()))
+    return [Table(f, splits) for f in ufuncs.values()]
+
+
+def _warn(what: str) -> None:
+    warnings.warn(f"{what}: they run serially", RuntimeWarning, stacklevel=4)
 
 
 def _loop_for(ufunc: numpy.ufunc, types: str, func: Any, data: Any) -> Any:
@@ -116,6 +132,22 @@ def _is_known(ufunc: numpy.ufunc) -> bool:
     types = ffi.unpack(c.types, ufunc.nargs * ufunc.ntypes)
     numbers = [numpy.dtype(t).num for types in ufunc.types for t in types.replace("->", "")]
     return list(types) == numbers and bool(c.functions) and bool(c.data) and ufunc.nargs <= lib.LOOP_MAX_ARGS
+
+
+def _watch_calls(ufuncs: list[numpy.ufunc]) -> bool:
+    """Lets ``calls.h`` know what it needs. False: it can't be had."""
+    if int(numpy.__version__.partition(".")[0]) < 2:  # errors cannot be reported as NumPy does it
+        return False
+    vectorcall = ctypes.pythonapi.PyVectorcall_Function
+    vectorcall.restype, vectorcall.argtypes = ctypes.c_void_p, [ctypes.py_object]
+    calls = {vectorcall(f) for f in ufuncs} | {int(ffi.cast("uintptr_t", _c_ufunc(f).vectorcall)) for f in ufuncs}
+    if len(calls) != 1:
+        return False
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    api = pointer_of(numpy._core.umath._UFUNC_API, None)
+    lib.py_watch_calls(*(ffi.cast("void *", n) for n in (*calls, id(numpy.ndarray), id(split))), ffi.cast("void **", api))
+    return True
 
 
 def _pair(functions: Any, data: Any) -> bytes:

@@ -41,17 +41,17 @@ enum { MIN_CHUNK = 1024, MIN_LEAF = 8192 };
  */
 enum { DIRECT_FIRST = 4096, DIRECT_LEAST = 512, DIRECT_MOST = 32768 };
 
-/* The address of this stands for the thread. */
-static _Thread_local char this_thread;
+/* How many loops_enter() were called. Its address stands for the thread. */
+static _Thread_local int this_thread;
 
 /* What the threads of a call share. */
 struct call {
 	const struct loop *loop;
 	char **args;
 	const intptr_t *steps;
-	const char *caller; /* this_thread of it */
-	fenv_t env;	    /* the caller's */
-	atomic_int flags;   /* raised by helpers */
+	const int *caller; /* this_thread of it */
+	fenv_t env;	   /* the caller's */
+	atomic_int flags;  /* raised by helpers */
 };
 
 struct fold_call {
@@ -358,7 +358,9 @@ static void call_in_chunks(struct loop *l, char **args, const intptr_t *dimensio
 {
 	size_t n = (size_t)dimensions[0];
 
-	if (is_fold(l, args, steps)) {
+	if (loops_inside()) {
+		/* passed on */
+	} else if (is_fold(l, args, steps)) {
 		unsigned depth = depth_of(n);
 
 		if (l->fold != FOLD_SERIAL && depth > 0) {
@@ -373,6 +375,21 @@ static void call_in_chunks(struct loop *l, char **args, const intptr_t *dimensio
 		return;
 	}
 	l->func(args, dimensions, steps, l->data);
+}
+
+void loops_enter(void)
+{
+	this_thread++;
+}
+
+void loops_leave(void)
+{
+	this_thread--;
+}
+
+int loops_inside(void)
+{
+	return this_thread;
 }
 
 void loop_init(struct loop *loop)

@@ -46,4 +46,11 @@ void loop_init(struct loop *loop);
 /* Calls loop->func, or runs it in chunks if there is enough to do. */
 void loop_call(char **args, const intptr_t *dimensions, const intptr_t *steps, void *loop);
 
+/*
+ * Between these two, which may be nested, this thread's calls are passed on: it is doing a chunk of something larger.
+ */
+void loops_enter(void);
+void loops_leave(void);
+int loops_inside(void);
+
 #endif
