@@ -71,6 +71,8 @@ enum fold { FOLD_SERIAL, FOLD_ANYHOW, FOLD_PAIRWISE };
 struct loop {
     inner_loop func; void *data; int nin, nargs; size_t size[...]; enum fold fold; char type; int absorbing; ...;
 };
+struct loops_limits { size_t direct_first, direct_least, direct_most, min_chunk, min_leaf, split_size; };
+extern struct loops_limits loops_limits;
 void loop_init(struct loop *loop);
 extern inner_loop const py_loop_call;
 enum { LOOP_MAX_ARGS = ... };
@@ -252,6 +254,8 @@ NUMPY_SOURCE = """
 #include "loops.h"
 
 #include "calls.h"
+
+struct ktask_report *(*const loops_report)(void) = py_last_report;
 
 static inner_loop const py_loop_call = loop_call;
 """

@@ -15,8 +15,6 @@ import numpy
 from ktask._core import lib
 from ktask._run import parallel_for
 
-SPLIT_SIZE = 1 << 16
-MIN_CHUNK = 1 << 14
 ROWS = 16
 """The array is cut along its outermost axis of at least that length; or the longest one."""
 
@@ -24,7 +22,7 @@ PLAIN = set("?bBhHiIlLqQefdgFDG")
 WEAK = (int, float, complex)
 """Python's numbers take part in promotion by their kind only."""
 
-ARGUMENTS = {"out", "where", "dtype", "casting", "signature", "sig"}
+ARGUMENTS = {"out", "where", "dtype", "casting", "signature"}
 SAY_NOTHING = {"divide": "call", "over": "call", "under": "call", "invalid": "call"}
 
 
@@ -85,7 +83,7 @@ def split(ufunc: numpy.ufunc, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     except (ValueError, TypeError):
         return None
     shape = iterator.shape
-    if iterator.itersize < SPLIT_SIZE or any(o is not None and o.shape != shape for o in outs):
+    if iterator.itersize < lib.loops_limits.split_size or any(o is not None and o.shape != shape for o in outs):
         return None
     results = list(iterator.operands[ufunc.nin : ufunc.nargs])
     sources = [a for a in (*inputs, where) if isinstance(a, numpy.ndarray)]
@@ -95,7 +93,9 @@ def split(ufunc: numpy.ufunc, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     operands = [*inputs, *results, *([where] if masked else [])]
     axis = _axis(results[0])
     chunks = _Chunks(ufunc, operands, shape, axis, rest)
-    parallel_for(chunks, iterator.itersize, align=chunks.row, min_chunk=max(MIN_CHUNK, chunks.row))
+    parallel_for(
+        chunks, iterator.itersize, align=chunks.row, min_chunk=max(lib.loops_limits.split_size // 4, chunks.row)
+    )
     return (results[0] if ufunc.nout == 1 else tuple(results)), chunks.flags
 
 
@@ -120,20 +120,20 @@ def _is_plain(value: Any) -> bool:
 
 def _is_mask(where: Any, outs: list[Any]) -> bool:
     # Without out, what is not computed is whatever it is, and NumPy says so.
-    return type(where) is numpy.ndarray and where.dtype.char == "?" and None not in outs
+    return type(where) is numpy.ndarray and where.dtype.char == "?" and all(o is not None for o in outs)
 
 
 def _resolve(ufunc: numpy.ufunc, inputs: list[Any], outs: list[Any], kwargs: dict[str, Any]) -> Any:
     """What types the inner loop is called with; None if NumPy knows of none, or of one that is not plain."""
     types = [type(v) if type(v) in WEAK else v.dtype for v in inputs]
     types += [None if o is None else o.dtype for o in outs]
-    signature = kwargs.get("signature", kwargs.get("sig"))
+    given = {k: kwargs[k] for k in ("casting", "signature") if k in kwargs}
     if kwargs.get("dtype") is not None:
-        if signature is not None:
+        if "signature" in given:
             return None
-        signature = (None,) * ufunc.nin + (numpy.dtype(kwargs["dtype"]),) * ufunc.nout
+        given["signature"] = (None,) * ufunc.nin + (numpy.dtype(kwargs["dtype"]),) * ufunc.nout
     try:
-        dtypes = ufunc.resolve_dtypes(tuple(types), signature=signature, casting=kwargs.get("casting", "same_kind"))
+        dtypes = ufunc.resolve_dtypes(tuple(types), **given)
     except (TypeError, ValueError):
         return None
     return dtypes if all(d.char in PLAIN for d in dtypes) else None
@@ -158,7 +158,7 @@ def _iterator(operands: list[Any], ufunc: numpy.ufunc, dtypes: Any) -> Any:
     flags = [["readonly"]] * nin + [["writeonly", "allocate", "no_broadcast", "no_subtype"]] * ufunc.nout
     flags += [["readonly"]] * (len(operands) - nargs)
     types = [None if o is not None or i < nin else dtypes[i] for i, o in enumerate(operands)]
-    return numpy.nditer(operands, ["zerosize_ok"], flags, types, order="K", casting="unsafe")
+    return numpy.nditer(operands, ["zerosize_ok", "multi_index"], flags, types, order="K", casting="unsafe")
 
 
 def _is_independent(out: Any, sources: list[Any], results: list[Any]) -> bool:

@@ -146,7 +146,9 @@ def _watch_calls(ufuncs: list[numpy.ufunc]) -> bool:
     pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
     pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     api = pointer_of(numpy._core.umath._UFUNC_API, None)
-    lib.py_watch_calls(*(ffi.cast("void *", n) for n in (*calls, id(numpy.ndarray), id(split))), ffi.cast("void **", api))
+    lib.py_watch_calls(
+        *(ffi.cast("void *", n) for n in (*calls, id(numpy.ndarray), id(split))), ffi.cast("void **", api)
+    )
     return True
 
 

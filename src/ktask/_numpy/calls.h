@@ -46,9 +46,6 @@ struct numpy_array {
 	int flags; /* 1: in C's order, 2: in Fortran's */
 };
 
-/* Calls with fewer elements than that are not worth looking at; SPLIT_ROOT squared is no more. */
-enum { SPLIT_SIZE = 1 << 16, SPLIT_ROOT = 1 << 8 };
-
 /* Set once, before the first call. */
 static ufunc_call numpys_call;
 static PyTypeObject *ndarray;
@@ -83,11 +80,11 @@ static bool same_shape(const struct numpy_array *a, const struct numpy_array *b)
 	return a->nd == b->nd && memcmp(a->dimensions, b->dimensions, (size_t)a->nd * sizeof(intptr_t)) == 0;
 }
 
-/* May the result have SPLIT_SIZE elements or more? */
+/* May the result have split_size elements or more? */
 static bool is_large(PyObject *const *values, size_t nr)
 {
 	const struct numpy_array *largest = NULL;
-	size_t most = SPLIT_ROOT - 1, other = 1;
+	size_t most = 0, other = 1;
 
 	for (size_t i = 0; i < nr; i++) {
 		const struct numpy_array *a = (const struct numpy_array *)values[i];
@@ -96,7 +93,7 @@ static bool is_large(PyObject *const *values, size_t nr)
 		if (Py_TYPE(values[i]) != ndarray)
 			continue;
 		n = size_of(a);
-		if (n >= SPLIT_SIZE)
+		if (n >= loops_limits.split_size)
 			return true;
 		if (n > most) {
 			if (largest)
@@ -107,7 +104,7 @@ static bool is_large(PyObject *const *values, size_t nr)
 			other = n;
 		}
 	}
-	return largest && most * other >= SPLIT_SIZE;
+	return largest && most * other >= loops_limits.split_size;
 }
 
 /* Has the ufunc a loop for inputs that are all of this type? */

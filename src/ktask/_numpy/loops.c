@@ -29,17 +29,17 @@
 /* A multiple of what any loop does at once, in elements. */
 enum { ALIGN = 64 };
 
-/* The least elements of a chunk and of a leaf. */
-enum { MIN_CHUNK = 1024, MIN_LEAF = 8192 };
-
 /* Calls that would take less than this are passed on: beside it, a run's own cost shows. */
 #define DIRECT_NS 5000
 
-/*
- * Where that lies, in elements: in the beginning, and within bounds as measured by the last run. A run that was slow
- * for once (new memory, say) makes it too low, and a smaller one measures again.
- */
-enum { DIRECT_FIRST = 4096, DIRECT_LEAST = 512, DIRECT_MOST = 32768 };
+struct loops_limits loops_limits = {
+	.direct_first = 4096,
+	.direct_least = 512,
+	.direct_most = 32768,
+	.min_chunk = 1024,
+	.min_leaf = 8192,
+	.split_size = 1 << 16,
+};
 
 /* How many loops_enter() were called. Its address stands for the thread. */
 static _Thread_local int this_thread;
@@ -100,23 +100,26 @@ static void run(struct call *call, ktask_thread_func func, void *arg, size_t uni
 {
 	struct loop *loop = (struct loop *)call->loop;
 	struct ktask_report report = KTASK_REPORT_INITIALIZER;
-	DEFINE_KTASK_CTL(ctl, func, arg, units == n ? MIN_CHUNK : 1);
+	DEFINE_KTASK_CTL(ctl, func, arg, units == n ? loops_limits.min_chunk : 1);
 	uint64_t ns;
 	int flags;
 
 	ktask_ctl_set_align(&ctl, units == n ? ALIGN : 0);
 	ktask_ctl_set_identity(&ctl, identity);
 	ktask_ctl_set_report(&ctl, &report);
-	ktask_run(NULL, units, &ctl); /* cannot fail */
+	ktask_run(NULL, units, &ctl); /* nothing in it can fail */
 
 	flags = atomic_load_explicit(&call->flags, memory_order_relaxed);
 	if (flags)
 		feraiseexcept(flags);
+	*loops_report() = report;
 	ns = report.kr_ns * report.kr_threads;
 	if (ns) {
 		size_t direct = (size_t)(DIRECT_NS * (double)n / (double)ns);
 
-		direct = direct < DIRECT_LEAST ? DIRECT_LEAST : direct > DIRECT_MOST ? DIRECT_MOST : direct;
+		direct = direct < loops_limits.direct_least  ? loops_limits.direct_least
+			 : direct > loops_limits.direct_most ? loops_limits.direct_most
+							     : direct;
 		atomic_store_explicit(&loop->direct, direct, memory_order_relaxed);
 	}
 }
@@ -196,7 +199,7 @@ static unsigned depth_of(size_t n)
 {
 	unsigned depth = 0;
 
-	while (depth < LOOP_MAX_DEPTH && n >> (depth + 1) >= MIN_LEAF)
+	while (depth < LOOP_MAX_DEPTH && n >> (depth + 1) >= loops_limits.min_leaf)
 		depth++;
 	return depth;
 }
@@ -394,7 +397,7 @@ int loops_inside(void)
 
 void loop_init(struct loop *loop)
 {
-	atomic_init(&loop->direct, DIRECT_FIRST);
+	atomic_init(&loop->direct, loops_limits.direct_first);
 }
 
 void loop_call(char **args, const intptr_t *dimensions, const intptr_t *steps, void *loop)

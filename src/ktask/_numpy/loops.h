@@ -40,6 +40,24 @@ struct loop {
 	char folds[LOOP_MAX_DEPTH + 1]; /* their addresses stand for reductions cut so many times, see kc_identity */
 };
 
+/* What is worth doing, in elements. To be changed by tests only, before the first call. */
+struct loops_limits {
+	/*
+	 * Calls with fewer elements are passed on: to begin with direct_first, later what the loop's last run has shown,
+	 * but within these bounds. A run that was slow for once (new memory, say) makes it too low, and then a smaller one
+	 * measures again.
+	 */
+	size_t direct_first, direct_least, direct_most;
+	size_t min_chunk;
+	size_t min_leaf;   /* of a fold */
+	size_t split_size; /* a call that is not one loop is made as several */
+};
+
+extern struct loops_limits loops_limits;
+
+/* Where this thread's runs are reported; defined by the program that these loops are part of. */
+extern struct ktask_report *(*const loops_report)(void);
+
 /* To be called once, when the other members are written. */
 void loop_init(struct loop *loop);
 
