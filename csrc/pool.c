@@ -55,6 +55,7 @@
 
 #include "clock.h"
 #include "futex.h"
+#include "ktask.h"
 #include "limits.h"
 #include "pool_private.h"
 #include "priority.h"
@@ -86,6 +87,8 @@ struct pool pool = {
 };
 
 THREAD_LOCAL struct team *serving;
+THREAD_LOCAL bool caller_seated;
+THREAD_LOCAL int thread_number;
 
 const char *pool_why_off(void)
 {
@@ -95,6 +98,17 @@ const char *pool_why_off(void)
 const struct topology *pool_topology(void)
 {
 	return &pool.topology;
+}
+
+int ktask_thread(void)
+{
+	return thread_number;
+}
+
+size_t ktask_max_threads(void)
+{
+	pool_start();
+	return (size_t)pool_nr_helpers() + 1;
 }
 
 unsigned pool_forks(void)
@@ -203,7 +217,8 @@ static void leave(struct helper *h, struct team *team)
 	willed = atomic_exchange(&h->willed, false);
 	if (willed)
 		priority_restore(h->tid);
-	limits_give_back(h->node);
+	limits_stand(h->seat);
+	limits_give_back();
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
 	if (here & TEAM_CALLER_SLEEPS && (willed || here == (TEAM_CALLER_SLEEPS | 1)))
 		futex_wake(&team->here);
@@ -230,6 +245,7 @@ static void *helper_main(void *arg)
 	name[15] = '\0'; /* what the kernel keeps */
 	pthread_setname_np(pthread_self(), name);
 	h->tid = gettid();
+	thread_number = h->id + 1;
 	priority_step_back();
 	if (atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed) == 1)
 		futex_wake(&pool.coming);
@@ -336,8 +352,10 @@ static bool share_out_helpers(void)
 		system_max = (int)fixed;
 	pool.oversubscribed = fixed >= 0;
 	pool.first = calloc((size_t)t->nr_nodes + 1, sizeof(*pool.first));
-	if (!pool.first || !limits_init(t->nr_nodes, system_max))
+	if (!pool.first)
 		return false;
+	limits_init((int)number_from_environment("KTASK_MAX_HELPERS", MAX_HELPERS, MAX_HELPERS), fixed < 0);
+	limits_set_max(system_max);
 	for (int node = 0; node < t->nr_nodes; node++) {
 		int n = t->nodes[node].nr_cpus;
 
@@ -346,7 +364,6 @@ static bool share_out_helpers(void)
 		else if (n > system_max)
 			n = system_max;
 		pool.first[node + 1] = pool.first[node] + n;
-		limits_set_node(node, n);
 	}
 	pool.nr_helpers = pool.first[t->nr_nodes];
 	pool.nr_words = (pool.nr_helpers + HELPER_BITS - 1) / HELPER_BITS;
@@ -364,6 +381,7 @@ static void reset_helpers(void)
 			h->id = id;
 			h->node = node;
 			h->placed_off = -1;
+			h->seat = -1;
 			set_idle(h);
 		}
 	}
@@ -439,6 +457,7 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
 	pthread_mutex_unlock(&pool.starting);
+	thread_number = 0; /* a helper that forks is none in the child, where there will be another one in its place */
 	atomic_fetch_add_explicit(&pool.forks, 1, memory_order_relaxed);
 	atomic_store_explicit(&pool.nr_lingering, 0, memory_order_relaxed);
 	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);
@@ -446,6 +465,7 @@ static void after_fork_in_child(void)
 		return;
 	reset_helpers();
 	limits_reset();
+	caller_seated = false;
 }
 
 static bool handles_forks;

@@ -17,6 +17,7 @@ Everyday calls are ``parallel_for``, ``run`` and ``run_numa`` with a ``Ctl``; th
 from ktask._accelerate import accelerate_numpy
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
+from ktask._grid import parallel_for_2d
 from ktask._info import info, init
 from ktask._kernel import (
     DEFINE_KTASK_CTL,
@@ -28,6 +29,9 @@ from ktask._kernel import (
     ktask_run,
     ktask_run_numa,
 )
+from ktask._limits import limits
+from ktask._loop import loop
+from ktask._reduce import map, reduce
 from ktask._run import Report, last_report, parallel_for, run, run_numa
 from ktask._trace import Event, Trace
 
@@ -54,10 +58,15 @@ __all__ = [
     "ktask_run",
     "ktask_run_numa",
     "last_report",
+    "limits",
+    "loop",
+    "map",
     "parallel_for",
+    "parallel_for_2d",
+    "reduce",
     "run",
     "run_numa",
 ]
 
-for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace):
+for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace, limits):
     _class.__module__ = "ktask"  # the name to know it by, in tracebacks too

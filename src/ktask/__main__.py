@@ -21,6 +21,8 @@ examples:
   python -m ktask demo --output /tmp    where mandelbrot.png and timeline.png go
   python -m ktask info                  what ktask sees of this machine
   python -m ktask info --json           the same for scripts
+  python -m ktask top                   which processes have helpers at work, live
+  python -m ktask top --once            the same, once
 
 exit codes: 0 all went well, 1 results differ, 2 bad usage or missing packages, 130 interrupted
 """
@@ -45,6 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     info = commands.add_parser("info", help="tell what ktask sees of this machine")
     info.add_argument("--json", action="store_true", help="as a JSON object")
     info.set_defaults(command=run_info)
+
+    top = commands.add_parser("top", help="show which processes have helpers at work")
+    top.add_argument("--once", action="store_true", help="show it once, instead of until Ctrl-C")
+    top.add_argument("--json", action="store_true", help="as a JSON object (on a line of its own, each time)")
+    top.add_argument("--every", metavar="SECONDS", type=seconds, default=1.0, help="how often (default: 1)")
+    top.set_defaults(command=run_top)
 
     options = parser.parse_args(arguments)
     if "command" not in options:
@@ -87,6 +95,21 @@ def run_info(options: argparse.Namespace) -> int:
     return DONE
 
 
+def seconds(text: str) -> float:
+    """A time to wait from the command line; argparse tells about a ValueError."""
+    value = float(text)
+    if not 0.05 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"must be from 0.05 to 3600, not {text}")
+    return value
+
+
+def run_top(options: argparse.Namespace) -> int:
+    """The ``top`` command."""
+    from ktask._top import top
+
+    return top(once=options.once, as_json=options.json, every=options.every)
+
+
 def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known, as names and values for people; a build without threads knows little of the machine."""
     lines = []
@@ -100,6 +123,7 @@ def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
                 f"{described['helpers']} in the pool, {described['running_helpers']} at work, "
                 f"{described['max_helpers']} at most",
             ),
+            ("Shared by", shared_by(described["table"])),
             (
                 "Waking one",
                 f"counts as {described['wake_ns'] / 1e3:.1f} us, and {described['answer_ns'] / 1e3:.1f} us until it "
@@ -115,6 +139,15 @@ def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
         ("Nice", str(described["nice"])),
         ("Environment", environment or "no KTASK variables"),
     ]
+
+
+def shared_by(table: dict[str, Any]) -> str:
+    """Whom this process counts, when it starts helpers."""
+    if table["joined"]:
+        return f"all processes that use {table['path']}"
+    if table["reason"]:
+        return f"this process alone ({table['reason']})"
+    return f"all processes that use {table['path']}, once this one needs a helper"
 
 
 def spans(numbers: list[int]) -> str:
