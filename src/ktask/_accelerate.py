@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ktask._numpy._tables import Table
 
-_lock = Lock()
-_users = 0
-_tables: list[Table] | None = None
+
+class _Installed:
+    """Whether NumPy's functions are ktask's now."""
+
+    lock = Lock()
+    users = 0
+    tables: list[Table] | None = None
 
 
-class accelerate_numpy(ContextDecorator):
+class accelerate_numpy(ContextDecorator):  # noqa: N801
     """Makes NumPy's ufuncs (``exp``, ``add``, ...), operators and the reductions made of them run on all free CPUs.
 
     In a ``with`` block, or as a decorator of a function. It holds for the whole process, other threads and libraries
@@ -31,22 +35,20 @@ class accelerate_numpy(ContextDecorator):
 
     def __enter__(self) -> None:
         """The first one in exchanges the functions' inner loops."""
-        global _users, _tables
-        with _lock:
-            if _tables is None:
+        with _Installed.lock:
+            if _Installed.tables is None:
                 from ktask._numpy._tables import tables
 
-                _tables = tables()
-            if _users == 0:
-                for table in _tables:
+                _Installed.tables = tables()
+            if _Installed.users == 0:
+                for table in _Installed.tables:
                     table.install()
-            _users += 1
+            _Installed.users += 1
 
     def __exit__(self, *exception: object) -> None:
         """The last one out puts everything back."""
-        global _users
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                for table in _tables or ():
+        with _Installed.lock:
+            _Installed.users -= 1
+            if _Installed.users == 0:
+                for table in _Installed.tables or ():
                     table.remove()

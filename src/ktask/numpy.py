@@ -17,8 +17,7 @@ from numpy import *  # noqa: F403
 
 from ktask._accelerate import accelerate_numpy
 
-__all__ = numpy.__all__  # noqa: PLE0605 (a list, says NumPy)
-__version__ = numpy.__version__
+__all__ = numpy.__all__
 
 
 def __getattr__(name: str) -> Any:

@@ -17,13 +17,13 @@ CUT = os.environ.get("KTASK_TEST_CUT") == "1"
 if CUT:
     os.environ |= {"KTASK_HELPERS": "3", "KTASK_WAKE_NS": "0"}
 
-import ktask
-from ktask._core import lib
+import ktask  # noqa: E402 (reads the settings)
+from ktask._core import lib  # noqa: E402
 
 if CUT:
     limits = lib.loops_limits
     limits.direct_first = limits.direct_least = limits.direct_most = 2
-    limits.min_chunk = limits.split_size = 1
+    limits.min_chunk, limits.split_size = 1, 2
     limits.min_leaf = 128
 
 ktask.accelerate_numpy().__enter__()

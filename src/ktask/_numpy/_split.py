@@ -23,7 +23,7 @@ WEAK = (int, float, complex)
 """Python's numbers take part in promotion by their kind only."""
 
 ARGUMENTS = {"out", "where", "dtype", "casting", "signature"}
-SAY_NOTHING = {"divide": "call", "over": "call", "under": "call", "invalid": "call"}
+SAY_NOTHING: Any = {"divide": "call", "over": "call", "under": "call", "invalid": "call"}
 
 
 class _Chunks:
@@ -109,7 +109,7 @@ def _outs(ufunc: numpy.ufunc, positional: tuple[Any, ...], out: Any) -> list[Any
         outs = list(out) if isinstance(out, tuple) else [out]
     if len(outs) != ufunc.nout or not all(o is None or type(o) is numpy.ndarray for o in outs):
         return None
-    return outs if all(o is None or o.flags.writeable for o in outs) else None
+    return outs if all(o is None or (o.flags.writeable and not _overlaps_itself(o)) for o in outs) else None
 
 
 def _is_plain(value: Any) -> bool:
@@ -158,17 +158,22 @@ def _iterator(operands: list[Any], ufunc: numpy.ufunc, dtypes: Any) -> Any:
     flags = [["readonly"]] * nin + [["writeonly", "allocate", "no_broadcast", "no_subtype"]] * ufunc.nout
     flags += [["readonly"]] * (len(operands) - nargs)
     types = [None if o is not None or i < nin else dtypes[i] for i, o in enumerate(operands)]
-    return numpy.nditer(operands, ["zerosize_ok", "multi_index"], flags, types, order="K", casting="unsafe")
+    nditer: Any = numpy.nditer  # typed too narrowly
+    return nditer(operands, ["zerosize_ok", "multi_index"], flags, types, order="K", casting="unsafe")
+
+
+def _overlaps_itself(out: Any) -> bool:
+    """May several elements be the same memory?"""
+    needed = out.itemsize
+    for step, n in sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True) if n > 1):
+        if step < needed:
+            return True
+        needed = step * n
+    return False
 
 
 def _is_independent(out: Any, sources: list[Any], results: list[Any]) -> bool:
     """Does no slice of ``out`` overlap another slice of anything?"""
-    steps = sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True) if n > 1)
-    needed = out.itemsize
-    for step, n in steps:
-        if step < needed:
-            return False
-        needed = step * n
     if any(o is not out and numpy.may_share_memory(o, out) for o in results):
         return False
     return all(_same_elements(s, out) or not numpy.may_share_memory(s, out) for s in sources)

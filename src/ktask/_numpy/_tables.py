@@ -2,15 +2,15 @@
 """NumPy's ufuncs keep their inner loops in a table: here the table is exchanged for one that leads to ``loops.c``.
 
 A ufunc object has two arrays, ``functions`` and ``data``: whenever it is called for the i-th of its types, NumPy
-calls ``functions[i](args, dimensions, steps, data[i])`` (the members of ``PyUFuncObject`` are public; replacing loops is
+calls ``functions[i](args, dimensions, steps, data[i])`` (``PyUFuncObject`` is public; replacing loops is
 what ``PyUFunc_ReplaceLoopBySignature`` in NumPy's C interface is for, but that keeps ``data``). Ours have
 ``loop_call`` and a ``struct loop`` that knows NumPy's own. So everything around the inner loop (types, casting,
 broadcasting, ``out``, ``where``, overrides, errors) goes on being NumPy's, and so does the object itself.
 
 A third pointer, ``vectorcall``, is what Python calls the object by: with NumPy 2, ``calls.h`` takes its place.
 
-Pointers are exchanged holding the GIL, which NumPy holds when it reads them, and the first two at once. Loops that are
-under way keep the pointers they began with: what is made here is never freed.
+Pointers are exchanged holding the GIL, which NumPy holds when it reads them, and the first two at once. Loops under way
+keep the pointers they began with: what is made here is never freed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import warnings
+from importlib import import_module
 from typing import Any
 
 import numpy
@@ -32,11 +33,11 @@ SUMS = set("fdgFDG")
 FAIL_IN_PYTHON = {"power": INTEGERS}
 """Loops that raise Python exceptions from within: in a helper, nobody would see them."""
 
-FOLDED_ANYHOW = {
-    **dict.fromkeys(["add", "multiply", "bitwise_and", "bitwise_or", "bitwise_xor"], INTEGERS),
-    **dict.fromkeys(["logical_and", "logical_or", "logical_xor"], {"?"}),
-    **dict.fromkeys(["minimum", "maximum", "fmin", "fmax"], INTEGERS | set("efdg")),
-}
+FOLDED_ANYHOW = [
+    ({"add", "multiply", "bitwise_and", "bitwise_or", "bitwise_xor"}, INTEGERS),
+    ({"logical_and", "logical_or", "logical_xor"}, {"?"}),
+    ({"minimum", "maximum", "fmin", "fmax"}, INTEGERS | set("efdg")),
+]
 """Reductions that have the same result however they are cut."""
 
 ABSORBING = {
@@ -109,7 +110,7 @@ def _loop_for(ufunc: numpy.ufunc, types: str, func: Any, data: Any) -> Any:
     loop.absorbing = ABSORBING.get(name, -1) if first == "?" else -1
     loop.fold = lib.FOLD_SERIAL
     if len(set(types)) == 1:
-        if first in FOLDED_ANYHOW.get(name, ()):
+        if any(name in names and first in types for names, types in FOLDED_ANYHOW):
             loop.fold = lib.FOLD_ANYHOW
         elif name == "add" and first in SUMS:
             loop.fold = lib.FOLD_PAIRWISE
@@ -145,10 +146,9 @@ def _watch_calls(ufuncs: list[numpy.ufunc]) -> bool:
         return False
     pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
     pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    api = pointer_of(numpy._core.umath._UFUNC_API, None)
-    lib.py_watch_calls(
-        *(ffi.cast("void *", n) for n in (*calls, id(numpy.ndarray), id(split))), ffi.cast("void **", api)
-    )
+    api = pointer_of(import_module("numpy._core.umath")._UFUNC_API, None)
+    call, ndarray, splitter = (ffi.cast("void *", n) for n in (*calls, id(numpy.ndarray), id(split)))
+    lib.py_watch_calls(call, ndarray, splitter, ffi.cast("void **", api))
     return True
 
 
