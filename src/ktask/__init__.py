@@ -18,7 +18,7 @@ from ktask._accelerate import accelerate_numpy
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
 from ktask._grid import parallel_for_2d
-from ktask._info import info, init
+from ktask._info import info, init, refresh
 from ktask._kernel import (
     DEFINE_KTASK_CTL,
     KTASK_RETURN_SUCCESS,
@@ -64,6 +64,7 @@ __all__ = [
     "parallel_for",
     "parallel_for_2d",
     "reduce",
+    "refresh",
     "run",
     "run_numa",
 ]

@@ -109,7 +109,7 @@ def _outs(ufunc: numpy.ufunc, positional: tuple[Any, ...], out: Any) -> list[Any
         outs = list(out) if isinstance(out, tuple) else [out]
     if len(outs) != ufunc.nout or not all(o is None or type(o) is numpy.ndarray for o in outs):
         return None
-    return outs if all(o is None or (o.flags.writeable and not _overlaps_itself(o)) for o in outs) else None
+    return outs if all(o is None or (not _overlaps_itself(o) and o.flags.writeable) for o in outs) else None
 
 
 def _is_plain(value: Any) -> bool:
