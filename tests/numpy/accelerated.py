@@ -4,14 +4,10 @@
     python -m pytest -p accelerated --pyargs numpy._core.tests.test_ufunc numpy._core.tests.test_umath
 
 With KTASK_TEST_CUT=1 in the environment, small arrays are cut as well, and helpers called for them, so that nearly
-everything that is tested runs in chunks. Failures that are known are in known_failures.txt, with their reasons; one of
-those that passes is a failure.
+everything that is tested runs in chunks. None fails; one that had to would be marked here, with the reason.
 """
 
 import os
-from pathlib import Path
-
-import pytest
 
 CUT = os.environ.get("KTASK_TEST_CUT") == "1"
 if CUT:
@@ -27,16 +23,3 @@ if CUT:
     limits.min_leaf = 128
 
 ktask.accelerate_numpy().__enter__()
-
-
-def _known() -> dict[str, str]:
-    lines = Path(__file__).with_name("known_failures.txt").read_text().splitlines()
-    return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    known = _known()
-    for item in items:
-        reason = known.get(item.nodeid.rpartition("/")[2])
-        if reason is not None:
-            item.add_marker(pytest.mark.xfail(reason=reason, strict=True))

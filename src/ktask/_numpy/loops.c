@@ -302,7 +302,7 @@ static int do_leaves(void *start, void *end, void *arg)
 /* Adds neighbours until one sum is left, of so many numbers (2: a complex one), and adds that to out. */
 #define SUM_UP(type, numbers)                                                                                          \
 	do {                                                                                                           \
-		type *sum = (type *)f->results, *total = (type *)out;                                                  \
+		type *sum = results, *total = out;                                                                     \
                                                                                                                        \
 		for (size_t nr = (size_t)1 << f->depth; nr > 1; nr /= 2)                                               \
 			for (size_t i = 0; i < nr / 2; i++)                                                            \
@@ -313,9 +313,10 @@ static int do_leaves(void *start, void *end, void *arg)
 			total[k] = total[k] + sum[k];                                                                  \
 	} while (0)
 
-static void combine(struct fold_call *f, char *out)
+static void combine(struct fold_call *f, void *out)
 {
 	const struct loop *l = f->call.loop;
+	void *results = f->results;
 
 	if (l->fold == FOLD_ANYHOW) {
 		fold_serially(l, out, f->results, (intptr_t)1 << f->depth, (intptr_t)l->size[0]);
