@@ -8,6 +8,8 @@ doubt, ``split`` returns None, and NumPy makes the call and raises what there is
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy
@@ -37,7 +39,7 @@ class _Chunks:
         self.row = 1
         for n in shape[:axis] + shape[axis + 1 :]:
             self.row *= n
-        self.flags = 0
+        self.raised: set[int] = set()
         self._cuts = [_axis_of(o, shape, axis) for o in operands]
 
     def __call__(self, start: int, end: int) -> None:
@@ -57,7 +59,12 @@ class _Chunks:
             lib.loops_leave()
 
     def _raised(self, error: str, flags: int) -> None:
-        self.flags |= flags
+        self.raised.add(flags)  # from any thread
+
+    @property
+    def flags(self) -> int:
+        """All floating-point flags that were raised."""
+        return reduce(or_, self.raised, 0)
 
 
 def split(ufunc: numpy.ufunc, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int] | None:
