@@ -15,7 +15,7 @@ SEED ?=
 DEMO ?= # options of the demo, such as --quick
 QUICK ?= # anything: make bench ends within a minute, and leaves the figures of the documentation alone
 ONLY ?= # make bench measures these only: hot apart long memory python
-SOURCES = pyproject.toml setup.py MANIFEST.in $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/examples/* src/ktask/*.py)
+SOURCES = pyproject.toml setup.py MANIFEST.in $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/examples/* src/ktask/*.py src/ktask/_numpy/*.*)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -41,6 +41,10 @@ test-python: $(VENV)/.test ## Python tests
 
 bench: $(VENV)/.bench ## measure beside other libraries; rewrites the tables and plots of the documentation
 	$(BIN)/python bench/run.py $(if $(QUICK),--quick) $(ONLY:%=--only %)
+
+test-numpy: $(VENV)/.test ## NumPy's own tests of ufuncs, with ktask doing the work; then with small arrays cut too
+	for cut in 0 1; do KTASK_TEST_CUT=$$cut PYTHONPATH=tests/numpy $(BIN)/python -m pytest -c /dev/null -q -p accelerated \
+		-p no:cacheprovider --pyargs numpy._core.tests.test_ufunc numpy._core.tests.test_umath || exit 1; done
 
 lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
@@ -100,4 +104,4 @@ $(VENV)/.bench: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[bench]'
 	touch $@
 
-.PHONY: help demo test test-c test-fuzz test-python bench lint model asan-python soak coverage mutants lib clean
+.PHONY: help demo test test-c test-fuzz test-python test-numpy bench lint model asan-python soak coverage mutants lib clean

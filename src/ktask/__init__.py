@@ -14,6 +14,7 @@ Everyday calls are ``parallel_for``, ``run`` and ``run_numa`` with a ``Ctl``; th
 (``DEFINE_KTASK_CTL``, ``ktask_run`` and so on) do the same with integer results.
 """
 
+from ktask._accelerate import accelerate_numpy
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
 from ktask._grid import parallel_for_2d
@@ -47,6 +48,7 @@ __all__ = [
     "Report",
     "TaskError",
     "Trace",
+    "accelerate_numpy",
     "info",
     "init",
     "ktask_ctl_set_align",

@@ -71,6 +71,29 @@ extern "Python" void *py_iter(void *position, size_t size);
 extern "Python" int py_poll(size_t done, size_t total, void *arg);
 """
 
+NUMPY_DECLARATIONS = """
+typedef void (*inner_loop)(char **args, const intptr_t *dimensions, const intptr_t *steps, void *data);
+enum fold { FOLD_SERIAL, FOLD_ANYHOW, FOLD_PAIRWISE };
+struct loop {
+    inner_loop func; void *data; int nin, nargs; size_t size[...]; enum fold fold; char type; int absorbing; ...;
+};
+struct loops_limits { size_t direct_first, direct_least, direct_most, min_chunk, min_leaf, split_size; };
+extern struct loops_limits loops_limits;
+void loop_init(struct loop *loop);
+extern inner_loop const py_loop_call;
+enum { LOOP_MAX_ARGS = ... };
+
+void loops_enter(void);
+void loops_leave(void);
+
+struct numpy_ufunc {
+    int nin, nout, nargs; inner_loop *functions; void **data; int ntypes; const char *types; int core_enabled;
+    void *vectorcall; ...;
+};
+void py_watch_calls(void *numpys_vectorcall, void *ndarray_type, void *split_function, void **ufunc_api);
+extern void *const py_call_ufunc;
+"""
+
 SOURCE = r"""
 #include <stdbool.h>
 #include <time.h>
@@ -253,6 +276,16 @@ static ktask_thread_func const py_thread_func = python_thread, py_wrapped_thread
 static ktask_undo_func const py_undo_func = python_undo, py_wrapped_undo_func = wrapped_undo;
 """
 
+NUMPY_SOURCE = """
+#include "loops.h"
+
+#include "calls.h"
+
+struct ktask_report *(*const loops_report)(void) = py_last_report;
+
+static inner_loop const py_loop_call = loop_call;
+"""
+
 PROBE = """
 #define _GNU_SOURCE
 #include <linux/futex.h>
@@ -281,11 +314,13 @@ def can_build_core() -> bool:
 ffibuilder = FFI()
 ffibuilder.cdef(DECLARATIONS)
 if can_build_core():
+    ffibuilder.cdef(NUMPY_DECLARATIONS)
     ffibuilder.set_source(
         "ktask._core",
-        SOURCE,
-        sources=sorted(map(str, Path("csrc").glob("*.c"))),
-        include_dirs=["csrc/include"],
+        SOURCE + NUMPY_SOURCE,
+        sources=[*sorted(map(str, Path("csrc").glob("*.c"))), "src/ktask/_numpy/loops.c"],
+        include_dirs=["csrc/include", "src/ktask/_numpy"],
+        libraries=["m"],
         extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"],
         extra_link_args=["-pthread", "-Wl,-z,nodelete"],
     )
