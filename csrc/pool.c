@@ -220,6 +220,24 @@ static void become_idle(struct helper *h)
 	set_idle(h);
 }
 
+/*
+ * When the last CPU goes offline that a thread may use, Linux lets it use all for good. Then the next call has to place
+ * this helper anew.
+ */
+static void notice_if_strayed(struct helper *h)
+{
+	struct cpus now;
+
+	topology_allowed(pthread_self(), &now);
+	for (size_t i = 0; i < sizeof(now.word) / sizeof(now.word[0]); i++) {
+		if (now.word[i] & ~pool.topology.nodes[h->node].cpus.word[i]) {
+			h->placed = 0;
+			h->placed_off = -1;
+			return;
+		}
+	}
+}
+
 static void *helper_main(void *arg)
 {
 	struct helper *h = arg;
@@ -241,8 +259,10 @@ static void *helper_main(void *arg)
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
 		answer = clock_ns() - h->called_at;
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
-		if (answer > PREEMPTED_NS / 2)
+		if (answer > PREEMPTED_NS / 2) {
 			pool_measured(&pool.answer_ns, answer);
+			notice_if_strayed(h);
+		}
 		serving = team;
 		team->work(team, h->id, h->node);
 		serving = NULL;

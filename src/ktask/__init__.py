@@ -27,6 +27,7 @@ from ktask._kernel import (
     ktask_run,
     ktask_run_numa,
 )
+from ktask._places import nodes_of
 from ktask._run import Report, last_report, parallel_for, run, run_numa
 from ktask._trace import Event, Trace
 
@@ -52,6 +53,7 @@ __all__ = [
     "ktask_run",
     "ktask_run_numa",
     "last_report",
+    "nodes_of",
     "parallel_for",
     "run",
     "run_numa",
