@@ -30,6 +30,9 @@ test-c: $(VENV)/.test ## C tests, plain and with the sanitizers
 test-python: $(VENV)/.test ## Python tests
 	$(BIN)/python -m pytest
 
+test-vm: $(VENV)/.test ## tests in virtual machines with several NUMA nodes; skipped where there is no qemu
+	$(BIN)/python -m pytest -rs tests/vm
+
 lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
 	$(BIN)/ruff check src tests bench setup.py
@@ -56,4 +59,4 @@ $(VENV)/.test: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[test]'
 	touch $@
 
-.PHONY: help demo test test-c test-python lint lib clean
+.PHONY: help demo test test-c test-python test-vm lint lib clean

@@ -21,6 +21,7 @@ examples:
   python -m ktask demo --output /tmp    where mandelbrot.png and timeline.png go
   python -m ktask info                  what ktask sees of this machine
   python -m ktask info --json           the same for scripts
+  python -m ktask info --svg FILE       a picture of the NUMA nodes
 
 exit codes: 0 all went well, 1 results differ, 2 bad usage or missing packages, 130 interrupted
 """
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     info = commands.add_parser("info", help="tell what ktask sees of this machine")
     info.add_argument("--json", action="store_true", help="as a JSON object")
+    info.add_argument("--svg", metavar="FILE", type=Path, help="draw the NUMA nodes, their CPUs and distances")
     info.set_defaults(command=run_info)
 
     options = parser.parse_args(arguments)
@@ -78,12 +80,29 @@ def run_demo(options: argparse.Namespace) -> int:
 def run_info(options: argparse.Namespace) -> int:
     """The ``info`` command."""
     described = ktask.info()
+    if options.svg:
+        return draw(described, options.svg)
     if options.json:
         print(json.dumps(described, indent=2))
     else:
         print(f"ktask {described['version']}. {sentence(described)}\n")
         for name, value in facts(described):
             print(f"{name:12} {value}")
+    return DONE
+
+
+def draw(described: dict[str, Any], file: Path) -> int:
+    """Draws what is described."""
+    from ktask._picture import picture
+
+    if "nodes" not in described:
+        print("This build of ktask has no threads, and knows nothing of the machine.", file=sys.stderr)
+        return BAD_USAGE
+    try:
+        file.write_text(picture(described))
+    except OSError as error:
+        print(f"The picture cannot be written: {error}", file=sys.stderr)
+        return BAD_USAGE
     return DONE
 
 

@@ -79,11 +79,8 @@ def copy(to: Any, source: Any) -> None:
     ours, theirs = _writable(to, "to"), _readable(source, "source")
     if len(ours) != len(theirs):
         raise ValueError(f"to has {len(ours)} bytes and source {len(theirs)}; both must have the same size")
-    dtypes = getattr(to, "dtype", None), getattr(source, "dtype", None)
-    if None not in dtypes and dtypes[0] != dtypes[1]:
-        raise TypeError(
-            f"to is of {dtypes[0]} and source of {dtypes[1]}; bytes are copied, so use np.copyto to convert"
-        )
+    if hasattr(to, "dtype") and hasattr(source, "dtype") and to.dtype != source.dtype:
+        raise TypeError(f"to is of {to.dtype} and source of {source.dtype}; use np.copyto to convert")
     if _is_fortran(to) != _is_fortran(source):
         raise ValueError("one of to and source is in C and the other in Fortran order; use np.copyto")
     if len(ours) and _overlap(ours, theirs):

@@ -3,7 +3,7 @@
  * placement [MIB-PER-NODE]: memory lies where it was asked to, ktask_nodes_of() tells where, and a run over those parts
  * has each node's bytes worked on by the node's own CPUs. Prints a line for each placement, for bench/numa.py:
  *
- *         PLACEMENT bytes B local L chunks C local K
+ *         PLACEMENT bytes B local L chunks C local K claims NID:N NID:N ...
  */
 #include "machine.h"
 
@@ -18,7 +18,7 @@ static char *memory;
 static size_t size;
 static signed char *nids; /* of each page, as the kernel says */
 
-static atomic_size_t bytes, local_bytes, chunks, local_chunks;
+static atomic_size_t bytes, local_bytes, chunks, local_chunks, claims[MAX_NIDS];
 
 static int work(char *start, char *end, void *unused)
 {
@@ -36,6 +36,7 @@ static int work(char *start, char *end, void *unused)
 	atomic_fetch_add(&bytes, (size_t)(end - start));
 	atomic_fetch_add(&local_bytes, local);
 	atomic_fetch_add(&chunks, 1);
+	atomic_fetch_add(&claims[nids[(start - memory) / PAGE]], 1);
 	atomic_fetch_add(&local_chunks, nids[(start - memory) / PAGE] == here);
 	return KTASK_RETURN_SUCCESS;
 }
@@ -65,13 +66,18 @@ static void run(const char *name, int nr, char expected)
 	DEFINE_KTASK_CTL(ctl, work, NULL, CHUNK);
 
 	bytes = local_bytes = chunks = local_chunks = 0;
+	memset(claims, 0, sizeof(claims));
 	ktask_ctl_set_align(&ctl, PAGE);
 	CHECK((nr ? ktask_run_numa(parts, (size_t)nr, &ctl) : ktask_run_numa(&whole, 1, &ctl)) == KTASK_RETURN_SUCCESS);
 	CHECK(bytes == size);
 	for (size_t i = 0; i < size; i += LINE)
 		CHECK(memory[i] == expected);
-	printf("%s bytes %zu local %zu chunks %zu local %zu\n", name, (size_t)bytes, (size_t)local_bytes,
+	printf("%s bytes %zu local %zu chunks %zu local %zu claims", name, (size_t)bytes, (size_t)local_bytes,
 	       (size_t)chunks, (size_t)local_chunks);
+	for (int nid = 0; nid < MAX_NIDS; nid++)
+		if (claims[nid])
+			printf(" %d:%zu", nid, (size_t)claims[nid]);
+	printf("\n");
 	fflush(stdout);
 }
 
