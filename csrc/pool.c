@@ -55,6 +55,7 @@
 
 #include "clock.h"
 #include "futex.h"
+#include "ktask.h"
 #include "limits.h"
 #include "pool_private.h"
 #include "priority.h"
@@ -86,6 +87,7 @@ struct pool pool = {
 };
 
 THREAD_LOCAL struct team *serving;
+THREAD_LOCAL int thread_number;
 
 const char *pool_why_off(void)
 {
@@ -95,6 +97,17 @@ const char *pool_why_off(void)
 const struct topology *pool_topology(void)
 {
 	return &pool.topology;
+}
+
+int ktask_thread(void)
+{
+	return thread_number;
+}
+
+size_t ktask_max_threads(void)
+{
+	pool_start();
+	return (size_t)pool_nr_helpers() + 1;
 }
 
 unsigned pool_forks(void)
@@ -248,6 +261,7 @@ static void *helper_main(void *arg)
 	name[15] = '\0'; /* what the kernel keeps */
 	pthread_setname_np(pthread_self(), name);
 	h->tid = gettid();
+	thread_number = h->id + 1;
 	priority_step_back();
 	if (atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed) == 1)
 		futex_wake(&pool.coming);
@@ -459,6 +473,7 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
 	pthread_mutex_unlock(&pool.starting);
+	thread_number = 0; /* a helper that forks is none in the child, where there will be another one in its place */
 	atomic_fetch_add_explicit(&pool.forks, 1, memory_order_relaxed);
 	atomic_store_explicit(&pool.nr_lingering, 0, memory_order_relaxed);
 	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);

@@ -67,6 +67,9 @@ extern struct pool pool;
 /* The team that this thread, a helper, works for. */
 extern THREAD_LOCAL struct team *serving;
 
+/* ktask_thread(). */
+extern THREAD_LOCAL int thread_number;
+
 /* Ends the ownership of a helper: anybody may take it. */
 void set_idle(struct helper *h);
 

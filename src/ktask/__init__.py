@@ -16,6 +16,7 @@ Everyday calls are ``parallel_for``, ``run`` and ``run_numa`` with a ``Ctl``; th
 
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
+from ktask._grid import parallel_for_2d
 from ktask._info import info, init
 from ktask._kernel import (
     DEFINE_KTASK_CTL,
@@ -28,6 +29,7 @@ from ktask._kernel import (
     ktask_run_numa,
 )
 from ktask._places import nodes_of
+from ktask._reduce import map, reduce
 from ktask._run import Report, last_report, parallel_for, run, run_numa
 from ktask._trace import Event, Trace
 
@@ -54,7 +56,10 @@ __all__ = [
     "ktask_run_numa",
     "last_report",
     "nodes_of",
+    "map",
     "parallel_for",
+    "parallel_for_2d",
+    "reduce",
     "run",
     "run_numa",
 ]
