@@ -192,7 +192,7 @@ static bool is_there(char *byte)
 	return there & 1;
 }
 
-static int write_block(char *start, char *end, const struct writing *w)
+static void write_block(char *start, char *end, const struct writing *w)
 {
 	char *first, *last;
 
@@ -206,7 +206,6 @@ static int write_block(char *start, char *end, const struct writing *w)
 	} else {
 		write_plainly(start, end, w);
 	}
-	return 0;
 }
 
 static int write_chunk(char *start, char *end, struct writing *w)

@@ -37,8 +37,9 @@ static void ask(char *page, size_t stride, size_t nr, int16_t *nids)
 		if (syscall(SYS_move_pages, 0, n, pages, NULL, status, 0) != 0)
 			for (size_t i = 0; i < n; i++)
 				status[i] = NUMA_NO_NODE;
-		for (size_t i = 0; i < n; i++) /* a negative errno where there is no page */
-			nids[i] = status[i] < 0 || status[i] >= MAX_NODES ? NUMA_NO_NODE : (int16_t)status[i];
+		/* A negative errno where there is no page; and a node may have come since the topology was read. */
+		for (size_t i = 0; i < n; i++)
+			nids[i] = topology_of_nid(pool_topology(), status[i]) < 0 ? NUMA_NO_NODE : (int16_t)status[i];
 	}
 }
 
@@ -132,6 +133,7 @@ int ktask_nodes_of(const void *memory, size_t size, size_t unit, struct ktask_no
 		error = -EINVAL;
 	if (error || !size)
 		return error;
+	pool_start(); /* reads the topology, also where there is no pool to be had */
 	/* Up to the last unit's beginning. */
 	memory_pages(memory, size - unit + 1, true, &s.first, &end);
 	s.step = (size_t)sysconf(_SC_PAGESIZE);
@@ -212,6 +214,14 @@ static int nearest_with_memory(const struct topology *t, int node, const struct 
 	return NUMA_NO_NODE;
 }
 
+static int nr_allowed(const struct topology_node *node, const struct cpus *allowed)
+{
+	struct cpus cpus = node->cpus;
+
+	cpus_and(&cpus, allowed);
+	return cpus_count(&cpus);
+}
+
 /*
  * Cuts [start, end) into a part for each node that has CPUs which the calling thread may use, as large as its share of
  * them; its memory is on the nearest node that has some. parts has room for as many as there are nodes, and one.
@@ -220,27 +230,21 @@ static size_t spread(char *start, char *end, const struct nodes *with_memory, st
 {
 	const struct topology *t = pool_topology();
 	size_t size = (size_t)(end - start), nr = 0, page = (size_t)sysconf(_SC_PAGESIZE);
-	struct cpus allowed, cpus;
-	int all = 0, before = 0;
+	char *begin = start;
+	struct cpus allowed;
+	int all = 0, so_far = 0;
 
 	topology_allowed(pthread_self(), &allowed);
-	for (int node = 0; node < t->nr_nodes; node++) {
-		cpus = t->nodes[node].cpus;
-		cpus_and(&cpus, &allowed);
-		all += cpus_count(&cpus);
-	}
+	for (int node = 0; node < t->nr_nodes; node++)
+		all += nr_allowed(&t->nodes[node], &allowed);
 	if (size / (size_t)t->nr_nodes >= 8 * HUGE_PAGE)
 		page = HUGE_PAGE;
-	for (int node = 0; node < t->nr_nodes && start < end; node++) {
+	for (int node = 0; node < t->nr_nodes && so_far < all; node++) {
 		uintptr_t until;
 
-		cpus = t->nodes[node].cpus;
-		cpus_and(&cpus, &allowed);
-		before += cpus_count(&cpus);
-		if (cpus_empty(&cpus))
-			continue;
-		until = (uintptr_t)end - size + (uintptr_t)((double)size * before / all);
-		until = before == all ? (uintptr_t)end : until - until % page;
+		so_far += nr_allowed(&t->nodes[node], &allowed);
+		until = (uintptr_t)begin + (uintptr_t)((double)size * so_far / all);
+		until = so_far == all ? (uintptr_t)end : until - until % page;
 		if (until <= (uintptr_t)start)
 			continue;
 		parts[nr].kn_start = start;

@@ -14,6 +14,7 @@ Everyday calls are ``parallel_for``, ``run`` and ``run_numa`` with a ``Ctl``; th
 (``DEFINE_KTASK_CTL``, ``ktask_run`` and so on) do the same with integer results.
 """
 
+from ktask import memory as memory
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
 from ktask._grid import parallel_for_2d
@@ -55,8 +56,8 @@ __all__ = [
     "ktask_run",
     "ktask_run_numa",
     "last_report",
-    "nodes_of",
     "map",
+    "nodes_of",
     "parallel_for",
     "parallel_for_2d",
     "reduce",

@@ -19,6 +19,11 @@ static size_t large(void)
 	return getenv("CHECK_QUICK") || UNDER_TSAN ? 20 * MIB + 40 : 72 * MIB + 40;
 }
 
+static bool all_are(const unsigned char *p, size_t size, unsigned char byte)
+{
+	return size == 0 || (*p == byte && memcmp(p, p + 1, size - 1) == 0);
+}
+
 static unsigned char *map(size_t size)
 {
 	unsigned char *p = mmap(NULL, size + 2 * EDGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -44,11 +49,6 @@ static void make_marks(void)
 	CHECK(marks);
 	for (size_t i = 0; i < large(); i++)
 		marks[i] = (unsigned char)((i * UINT64_C(0x9E3779B97F4A7C15)) >> 56);
-}
-
-static bool all_are(const unsigned char *p, size_t size, unsigned char byte)
-{
-	return size == 0 || (*p == byte && memcmp(p, p + 1, size - 1) == 0);
 }
 
 static void clear(size_t size, size_t shift, bool fresh)
