@@ -30,8 +30,11 @@
 #define MLOCK_ONFAULT 1
 #endif
 
-/* Under this, memset() is through before a run would have begun. */
-enum { SMALL = 64 << 10 };
+/*
+ * What fits into a CPU's second-level cache is there, or will be: other CPUs only take it away. Up to some times as much
+ * they help if pages have to be made, which takes longer than all the rest.
+ */
+enum { SMALL = 1 << 20, MEDIUM = 4 << 20 };
 
 /* Chunks are no smaller, so that their ends, which share pages with others', do not matter. */
 enum { MIN_CHUNK = 64 << 10 };
@@ -196,7 +199,7 @@ static void write_block(char *start, char *end, const struct writing *w)
 {
 	char *first, *last;
 
-	if (!is_there(start) || !is_there(end - 1)) {
+	if (!is_there(end - 1)) {
 		memory_pages(start, (size_t)(end - start), false, &first, &last);
 		if (knows_populate && first < last)
 			madvise(first, (size_t)(last - first), MADV_POPULATE_WRITE); /* if not, by faults */
@@ -226,6 +229,10 @@ static int write_all(void *memory, size_t size, struct writing *w)
 	size_t nr_parts = 1;
 	DEFINE_KTASK_CTL(ctl, write_chunk, w, MIN_CHUNK);
 
+	if (size < SMALL || (size < MEDIUM && is_there((char *)memory + size - 1))) {
+		write_plainly(memory, (char *)memory + size, w);
+		return 0;
+	}
 	w->past_caches = w->past_caches && size > cache_size;
 	if (size >= LARGE)
 		nr_parts = placement_guess(memory, size, parts);
@@ -237,21 +244,24 @@ static int write_all(void *memory, size_t size, struct writing *w)
 int ktask_memory_clear(void *memory, size_t size)
 {
 	struct writing w = { .what = SET, .to = memory, .past_caches = true };
-	int error;
+	int error = memory_check(memory, size);
 
-	if (size < SMALL) {
-		if (size)
-			memset(memory, 0, size);
-		return 0;
-	}
-	error = memory_check(memory, size);
-	return error ? error : write_all(memory, size, &w);
+	return error || !size ? error : write_all(memory, size, &w);
 }
 
 /* Are all bytes of the value the same? */
 static bool is_uniform(const char *value, size_t size)
 {
 	return memcmp(value, value + 1, size - 1) == 0;
+}
+
+/* Repeats the first so many bytes until all of the memory is full. */
+static void repeat(char *memory, size_t size, size_t first)
+{
+	for (size_t n; first < size; first += n) {
+		n = first < size - first ? first : size - first;
+		memcpy(memory + first, memory, n);
+	}
 }
 
 int ktask_memory_fill(void *memory, size_t size, const void *value, size_t value_size)
@@ -269,18 +279,13 @@ int ktask_memory_fill(void *memory, size_t size, const void *value, size_t value
 		w.byte = *(const unsigned char *)value;
 	} else if (value_size <= sizeof(repeated) / 2) {
 		w.value_size = sizeof(repeated) / value_size * value_size;
-		for (size_t i = 0; i < w.value_size; i += value_size)
-			memcpy(repeated + i, value, value_size);
-		w.value = repeated;
+		w.value = memcpy(repeated, value, value_size);
+		repeat(repeated, w.value_size, value_size);
 	}
 	/* A lane repeats itself if the value fits into it without a rest. */
 	w.past_caches = sizeof(w.lane) % value_size == 0 || w.what == SET;
 	for (size_t i = 0; i < sizeof(w.lane) && w.past_caches; i++)
 		w.lane[i] = ((const unsigned char *)value)[i % value_size];
-	if (size < SMALL) {
-		write_plainly(memory, (char *)memory + size, &w);
-		return 0;
-	}
 	return write_all(memory, size, &w);
 }
 
@@ -292,13 +297,7 @@ int ktask_memory_copy(void *to, const void *from, size_t size)
 
 	if (!error && size && (a < b ? b - a < size : a - b < size))
 		error = -EINVAL;
-	if (error || !size)
-		return error;
-	if (size < SMALL) {
-		memcpy(to, from, size);
-		return 0;
-	}
-	return write_all(to, size, &w);
+	return error || !size ? error : write_all(to, size, &w);
 }
 
 /* ---- pages ------------------------------------------------------------------------------------------------------ */

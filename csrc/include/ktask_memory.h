@@ -7,8 +7,8 @@
  * for those that say otherwise. Sizes are in bytes; with size 0 nothing is done. -EOVERFLOW: memory + size wraps
  * around, or is more than KTASK_MAX_SIZE.
  *
- * Memory of less than some 64 KiB is dealt with on the spot, by the C library's memset() and memcpy(); what does not
- * fit into the caches is written past them.
+ * Less than a mebibyte is written on the spot, by the C library's memset() and memcpy(); what does not fit into the
+ * caches is written past them.
  *
  * With CONFIG_KTASK=0 the first three are memset(), memset() for any value, and memcpy(); pinning is -ENOSYS, the other
  * advice is not given, and nothing is known of nodes.

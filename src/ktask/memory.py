@@ -13,14 +13,15 @@
 These are what the Linux kernel's ktask is for, as C functions of the same names (``ktask_memory.h``) and here for NumPy
 arrays and all other contiguous writable buffers. The GIL is let go. All may be called from several threads at once;
 what two of them do to the same memory is up to the caller. Errors of the system are OSError; nothing has begun when
-TypeError, ValueError or BufferError is raised. What is smaller than some 64 KiB is dealt with on the spot, by NumPy
-itself where it is an array.
+TypeError, ValueError or BufferError is raised. What is smaller than a mebibyte is dealt with on the spot, by
+NumPy itself where it is an array.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 from ktask._core import ffi, lib
@@ -33,8 +34,8 @@ __all__ = ["advise_huge", "clear", "copy", "empty", "fill", "free", "pin", "pref
 
 Placement = Literal["local", "interleave", "spread"]
 
-SMALL = 64 << 10
-"""Bytes: an array that is smaller is NumPy's."""
+SMALL = 1 << 20
+"""Bytes: an array that is smaller is NumPy's, since one CPU has it in its cache."""
 
 _PLACEMENTS = {
     "local": lib.KTASK_PLACE_LOCAL,
@@ -76,6 +77,9 @@ def fill(buffer: Any, value: object) -> None:
 
 def copy(to: Any, source: Any) -> None:
     """Copies all bytes of ``source``, which is as large and of the same dtype, and does not overlap ``to``."""
+    if _is_small_array(to) and _are_alike(to, source):
+        to[...] = source
+        return
     ours, theirs = _writable(to, "to"), _readable(source, "source")
     if len(ours) != len(theirs):
         raise ValueError(f"to has {len(ours)} bytes and source {len(theirs)}; both must have the same size")
@@ -167,7 +171,17 @@ def _made(shape: int | tuple[int, ...], dtype: DTypeLike, placement: Placement) 
 
 
 def _is_small_array(buffer: Any) -> bool:
-    return type(buffer).__module__ == "numpy" and hasattr(buffer, "fill") and buffer.nbytes < SMALL
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and type(buffer) is numpy.ndarray and buffer.nbytes < SMALL and bool(buffer.flags.forc)
+
+
+def _are_alike(a: Any, b: Any) -> bool:
+    """Are they two arrays, each with memory of its own, that differ in their numbers only?"""
+    if type(a) is not type(b) or a is b or a.base is not None or b.base is not None:
+        return False
+    flags, others = a.flags, b.flags
+    same = a.dtype == b.dtype and a.shape == b.shape and flags.c_contiguous == others.c_contiguous
+    return bool(same and flags.owndata and others.owndata and not a.dtype.hasobject)
 
 
 def _is_fortran(buffer: Any) -> bool:
