@@ -214,9 +214,10 @@ static int nearest_with_memory(const struct topology *t, int node, const struct 
 	return NUMA_NO_NODE;
 }
 
-static int nr_allowed(const struct topology_node *node, const struct cpus *allowed)
+/* How many of a node's CPUs are among these. */
+static int nr_allowed(const struct topology *t, int node, const struct cpus *allowed)
 {
-	struct cpus cpus = node->cpus;
+	struct cpus cpus = t->nodes[node].cpus;
 
 	cpus_and(&cpus, allowed);
 	return cpus_count(&cpus);
@@ -236,13 +237,13 @@ static size_t spread(char *start, char *end, const struct nodes *with_memory, st
 
 	topology_allowed(pthread_self(), &allowed);
 	for (int node = 0; node < t->nr_nodes; node++)
-		all += nr_allowed(&t->nodes[node], &allowed);
+		all += nr_allowed(t, node, &allowed);
 	if (size / (size_t)t->nr_nodes >= 8 * HUGE_PAGE)
 		page = HUGE_PAGE;
 	for (int node = 0; node < t->nr_nodes && so_far < all; node++) {
 		uintptr_t until;
 
-		so_far += nr_allowed(&t->nodes[node], &allowed);
+		so_far += nr_allowed(t, node, &allowed);
 		until = (uintptr_t)begin + (uintptr_t)((double)size * so_far / all);
 		until = so_far == all ? (uintptr_t)end : until - until % page;
 		if (until <= (uintptr_t)start)

@@ -26,13 +26,13 @@ echo 1 >$cgroup/cpuset.mems
 	while [ ! -e /tmp/move ]; do sleep 0.1; done
 	echo 0-1,4 >$cgroup/cpuset.cpus
 ) &
-inside confined 1000 2-3 1 /tmp/move 0-1,4
+inside confined 1000 2-3 1 2 /tmp/move 0-1,4
 
 # On two nodes, with half a CPU's time.
 echo 4-7 >$cgroup/cpuset.cpus
 echo 2-3 >$cgroup/cpuset.mems
 echo "50000 100000" >$cgroup/cpu.max
-inside confined 1000 4-7 2-3
+inside confined 1000 4-7 2-3 1
 """
 
 
