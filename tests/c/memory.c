@@ -11,7 +11,8 @@
 
 enum { PAGE = 4096, EDGE = 256, MIB = 1 << 20 };
 
-static const size_t sizes[] = { 0, 1, 63, 64, 65, 4095, 4096, 65535, 65536, 65600, 300001, MIB - 1, MIB, 3 * MIB + 5, 5 * MIB + 3 };
+static const size_t sizes[] = { 0,     1,     63,     64,      65,  4095,	 4096,	     65535,
+				65536, 65600, 300001, MIB - 1, MIB, 3 * MIB + 5, 5 * MIB + 3 };
 
 /* Larger than caches are, so that it is written past them. Fresh memory, as the one above it is by turns. */
 static size_t large(void)
