@@ -27,6 +27,9 @@ test-c: $(VENV)/.test ## C tests, plain and with the sanitizers
 	$(MAKE) -C tests/c check SANITIZE=address,undefined
 	$(MAKE) -C tests/c check SANITIZE=thread
 
+test-fuzz: ## the parsers of system files, given any text, for a few seconds (needs clang)
+	$(MAKE) -C tests/fuzz check
+
 test-python: $(VENV)/.test ## Python tests
 	$(BIN)/python -m pytest
 
@@ -46,6 +49,7 @@ clean: ## remove all that was built
 	rm -rf $(VENV) build dist src/*.egg-info src/ktask/*.so
 	$(MAKE) -C csrc clean
 	$(MAKE) -C tests/c clean
+	$(MAKE) -C tests/fuzz clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -59,4 +63,4 @@ $(VENV)/.test: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[test]'
 	touch $@
 
-.PHONY: help demo test test-c test-python test-vm lint lib clean
+.PHONY: help demo test test-c test-fuzz test-python test-vm lint lib clean

@@ -4,9 +4,11 @@
 #include "limits.h"
 #include "pool.h"
 #include "priority.h"
+#include "table.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 struct text {
 	char *buffer;
@@ -22,6 +24,25 @@ __attribute__((format(printf, 2, 3))) static void put(struct text *t, const char
 	va_start(args, format);
 	t->length += (size_t)vsnprintf(room ? t->buffer + t->length : NULL, room, format, args);
 	va_end(args);
+}
+
+/* A string, or null. */
+static void put_string(struct text *t, const char *string)
+{
+	if (!string) {
+		put(t, "null");
+		return;
+	}
+	put(t, "\"");
+	for (const char *c = string; *c; c++) {
+		if (*c == '"' || *c == '\\')
+			put(t, "\\%c", *c);
+		else if ((unsigned char)*c < ' ')
+			put(t, "\\u%04x", (unsigned)*c);
+		else
+			put(t, "%c", *c);
+	}
+	put(t, "\"");
 }
 
 static void put_cpus(struct text *t, const struct cpus *cpus)
@@ -58,6 +79,7 @@ size_t ktask_describe(char *text, size_t size)
 	struct text t = { .buffer = text, .size = size };
 	bool enabled = pool_start();
 	const char *why_off = pool_why_off();
+	char path[LIMITS_PATH];
 	struct cpus online = { { 0 } }, allowed;
 
 	topology_allowed(pthread_self(), &allowed);
@@ -65,12 +87,17 @@ size_t ktask_describe(char *text, size_t size)
 		enabled = false;
 		why_off = "this thread may use one CPU only";
 	}
+	if (enabled && limits_max() == 0) {
+		enabled = false;
+		why_off = "this process is limited to no helpers (KTASK_MAX_HELPERS, ktask.limits or "
+			  "ktask_set_max_helpers)";
+	}
 	for (int i = 0; i < pool_topology()->nr_nodes; i++)
 		for (int cpu = 0; cpu < MAX_CPUS; cpu++)
 			if (cpus_has(&pool_topology()->nodes[i].cpus, cpu))
 				cpus_add(&online, cpu);
 	put(&t, "{\"version\": \"%s\", \"enabled\": %s, \"reason\": ", KTASK_VERSION, enabled ? "true" : "false");
-	put(&t, why_off ? "\"%s\"" : "null", why_off);
+	put_string(&t, why_off);
 	put(&t, ", ");
 	put_nodes(&t, pool_topology());
 	put(&t, ", \"cpus\": ");
@@ -79,8 +106,37 @@ size_t ktask_describe(char *text, size_t size)
 	put_cpus(&t, &allowed);
 	put(&t, ", \"helpers\": %d, \"max_helpers\": %d, \"running_helpers\": %d", pool_nr_helpers(), limits_max(),
 	    limits_running());
-	put(&t, ", \"privileged\": %s", priority_privileged() ? "true" : "false");
+	put(&t, ", \"table\": {\"path\": ");
+	put_string(&t, limits_table(path));
+	put(&t, ", \"joined\": %s, \"reason\": ", limits_joined() && !limits_why_alone() ? "true" : "false");
+	put_string(&t, limits_why_alone());
+	put(&t, "}, \"privileged\": %s", priority_privileged() ? "true" : "false");
 	put(&t, ", \"wake_ns\": %llu, \"answer_ns\": %llu}", (unsigned long long)pool_wake_ns(),
 	    (unsigned long long)pool_answer_ns());
+	return t.length;
+}
+
+size_t ktask_describe_processes(char *text, size_t size)
+{
+	struct text t = { .buffer = text, .size = size };
+	struct table_user *users = calloc(TABLE_ROWS, sizeof(*users));
+	char buffer[LIMITS_PATH], why[TABLE_WHY] = "there is no memory";
+	const char *path = limits_table(buffer);
+	int n = -1;
+
+	if (!path)
+		snprintf(why, sizeof(why), "%s", LIMITS_OFF);
+	else if (users)
+		n = table_users(path, users, TABLE_ROWS, why);
+	put(&t, "{\"path\": ");
+	put_string(&t, path);
+	put(&t, ", \"reason\": ");
+	put_string(&t, n < 0 ? why : NULL);
+	put(&t, ", \"processes\": [");
+	for (int i = 0; i < n; i++)
+		put(&t, "%s{\"pid\": %d, \"helpers\": %d, \"callers\": %d}", i ? ", " : "", users[i].pid,
+		    users[i].helpers, users[i].callers);
+	put(&t, "]}");
+	free(users);
 	return t.length;
 }

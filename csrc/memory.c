@@ -225,7 +225,7 @@ static int write_chunk(char *start, char *end, struct writing *w)
 static int write_all(void *memory, size_t size, struct writing *w)
 {
 	static const char identities[COPY + 1][2]; /* what a byte costs depends on where it goes */
-	struct ktask_node parts[MEMORY_PARTS] = { { memory, size, NUMA_NO_NODE } };
+	struct ktask_node parts[MEMORY_PARTS];
 	size_t nr_parts = 1;
 	DEFINE_KTASK_CTL(ctl, write_chunk, w, MIN_CHUNK);
 
@@ -234,6 +234,7 @@ static int write_all(void *memory, size_t size, struct writing *w)
 		return 0;
 	}
 	w->past_caches = w->past_caches && size > cache_size;
+	parts[0] = (struct ktask_node){ memory, size, NUMA_NO_NODE };
 	if (size >= LARGE)
 		nr_parts = placement_guess(memory, size, parts);
 	ktask_ctl_set_identity(&ctl, &identities[w->what][w->past_caches]);

@@ -87,6 +87,7 @@ struct pool pool = {
 };
 
 THREAD_LOCAL struct team *serving;
+THREAD_LOCAL bool caller_seated;
 THREAD_LOCAL int thread_number;
 
 const char *pool_why_off(void)
@@ -216,7 +217,8 @@ static void leave(struct helper *h, struct team *team)
 	willed = atomic_exchange(&h->willed, false);
 	if (willed)
 		priority_restore(h->tid);
-	limits_give_back(h->node);
+	limits_stand(h->seat);
+	limits_give_back();
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
 	if (here & TEAM_CALLER_SLEEPS && (willed || here == (TEAM_CALLER_SLEEPS | 1)))
 		futex_wake(&team->here);
@@ -370,8 +372,10 @@ static bool share_out_helpers(void)
 		system_max = (int)fixed;
 	pool.oversubscribed = fixed >= 0;
 	pool.first = calloc((size_t)t->nr_nodes + 1, sizeof(*pool.first));
-	if (!pool.first || !limits_init(t->nr_nodes, system_max))
+	if (!pool.first)
 		return false;
+	limits_init((int)number_from_environment("KTASK_MAX_HELPERS", MAX_HELPERS, MAX_HELPERS), fixed < 0);
+	limits_set_max(system_max);
 	for (int node = 0; node < t->nr_nodes; node++) {
 		int n = t->nodes[node].nr_cpus;
 
@@ -380,7 +384,6 @@ static bool share_out_helpers(void)
 		else if (n > system_max)
 			n = system_max;
 		pool.first[node + 1] = pool.first[node] + n;
-		limits_set_node(node, n);
 	}
 	pool.nr_helpers = pool.first[t->nr_nodes];
 	pool.nr_words = (pool.nr_helpers + HELPER_BITS - 1) / HELPER_BITS;
@@ -398,6 +401,7 @@ static void reset_helpers(void)
 			h->id = id;
 			h->node = node;
 			h->placed_off = -1;
+			h->seat = -1;
 			set_idle(h);
 		}
 	}
@@ -481,6 +485,7 @@ static void after_fork_in_child(void)
 		return;
 	reset_helpers();
 	limits_reset();
+	caller_seated = false;
 }
 
 static bool handles_forks;

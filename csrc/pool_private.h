@@ -22,6 +22,7 @@ struct helper {
 	_Atomic(struct team *) team; /* written by the owner; others only compare it */
 	int id;
 	int node;
+	int seat;  /* the CPU whose seat it has, or had last; -1: none yet */
 	pid_t tid; /* its own, once it has answered a call */
 
 	/* The owner's. */
@@ -67,6 +68,8 @@ extern struct pool pool;
 /* The team that this thread, a helper, works for. */
 extern THREAD_LOCAL struct team *serving;
 
+/* This thread has a seat, as the caller of a run. */
+extern THREAD_LOCAL bool caller_seated;
 /* ktask_thread(). */
 extern THREAD_LOCAL int thread_number;
 

@@ -16,16 +16,30 @@ void team_init(struct team *team, void (*work)(struct team *team, int helper, in
 	team->hot = false;
 	team->forks = pool_forks();
 	team->enrolled = false;
+	team->seated = false;
+	team->seat = -1;
 	team->nr_cancelled = 0;
 	team->nr_willed = 0;
 	atomic_init(&team->here, 0);
 	atomic_init(&team->nr_called, 0);
 }
 
+/* Joins the table of seats, once. The lock is held over a fork, so that no child has half of it. False: not now. */
+static bool join(void)
+{
+	bool joined = limits_joined();
+
+	if (!joined && pthread_mutex_trylock(&pool.starting) == 0) {
+		joined = limits_join();
+		pthread_mutex_unlock(&pool.starting);
+	}
+	return joined;
+}
+
 /* What a run that calls no helper does without. */
 static bool enroll(struct team *team)
 {
-	if (!pool_start())
+	if (!pool_start() || !join())
 		return false;
 	/* A helper's own mask is one node's; in a run of its own it goes by the caller whose work that is part of. */
 	team->caller = serving ? serving->caller : pthread_self();
@@ -34,6 +48,41 @@ static bool enroll(struct team *team)
 		atomic_init(&team->called[i], 0);
 	team->enrolled = true;
 	return true;
+}
+
+/*
+ * The team's caller takes a seat, before it calls its first helper: so that others do not put a helper beside it. In a
+ * run inside another one this thread has its seat already, as a caller or as a helper.
+ */
+static bool sit_down(struct team *team)
+{
+	struct cpus allowed;
+
+	if (team->seated)
+		return true;
+	if (!pool.oversubscribed && !serving && !caller_seated) {
+		team->seat = team->caller_cpu;
+		if (!limits_sit_at(team->seat, true)) {
+			topology_allowed(team->caller, &allowed);
+			team->seat = limits_sit(&allowed, true);
+		}
+		if (team->seat < 0)
+			return false;
+		caller_seated = true;
+	}
+	team->seated = true;
+	return true;
+}
+
+/* After a fork, the seat is the parent's. */
+static void stand_up(struct team *team)
+{
+	if (team->seat < 0)
+		return;
+	if (team->forks == pool_forks())
+		limits_stand(team->seat);
+	team->seat = -1;
+	caller_seated = false;
 }
 
 unsigned team_size(const struct team *team)
@@ -82,9 +131,9 @@ static uint64_t hash(const struct cpus *cpus)
 }
 
 /*
- * Brings a helper, before it is woken, to those CPUs of its node that the team's caller may use, without the one that
- * the caller itself is on: woken there it would only wait. False: there is no such CPU, or enough helpers are on them,
- * or it is not born and cannot be.
+ * Gets a seat for a helper and brings it, before it is woken, to those CPUs of its node that the team's caller may use,
+ * without the one that the caller itself is on: woken there it would only wait. False: there is no such CPU, or no
+ * free seat, or it is not born and cannot be.
  */
 static bool place(struct helper *h, const struct team *team)
 {
@@ -92,12 +141,10 @@ static bool place(struct helper *h, const struct team *team)
 	uint64_t wanted;
 
 	if ((atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
-	    pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu)
+	    pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu &&
+	    (pool.oversubscribed || limits_sit_at(h->seat, false)))
 		return true; /* where it was some 50 us ago; whether the caller has since been confined is not looked up */
 	topology_allowed(team->caller, &allowed);
-	/* The helper itself has its place in the team already. */
-	if (!pool.oversubscribed && team_size(team) >= (unsigned)cpus_count(&allowed))
-		return false;
 	mask = pool.topology.nodes[h->node].cpus;
 	cpus_and(&mask, &allowed);
 	if (cpus_has(&mask, team->caller_cpu)) {
@@ -107,9 +154,16 @@ static bool place(struct helper *h, const struct team *team)
 	}
 	if (cpus_empty(&mask))
 		return false;
+	if (!pool.oversubscribed) {
+		h->seat = limits_sit(&mask, false);
+		if (h->seat < 0)
+			return false;
+	}
 	wanted = hash(&mask);
-	if (!h->born && !give_birth(h, &mask))
+	if (!h->born && !give_birth(h, &mask)) {
+		limits_stand(h->seat);
 		return false;
+	}
 	/* Refused where the CPUs have just gone offline or out of the cpuset: then where it was is as good. */
 	if (h->placed != wanted && pthread_setaffinity_np(h->thread, sizeof(mask), (const cpu_set_t *)&mask) == 0)
 		h->placed = wanted;
@@ -123,6 +177,7 @@ void pool_bring_up(void)
 	const struct topology *t = &pool.topology;
 	struct cpus allowed, mask;
 
+	join();
 	topology_allowed(pthread_self(), &allowed);
 	for (int node = 0; node < t->nr_nodes; node++) {
 		int nr;
@@ -141,22 +196,6 @@ void pool_bring_up(void)
 		}
 	}
 	await_births();
-}
-
-/* On the caller's own node one CPU is the caller's. */
-static bool home_is_full(const struct team *team)
-{
-	struct cpus cpus;
-	int n = 0;
-
-	if (pool.topology.nr_nodes == 1 || pool.oversubscribed)
-		return false;
-	topology_allowed(team->caller, &cpus);
-	cpus_and(&cpus, &pool.topology.nodes[team->home].cpus);
-	for (int id = pool.first[team->home]; id < pool.first[team->home + 1]; id++)
-		n += atomic_load_explicit(&team->called[id / HELPER_BITS], memory_order_relaxed) >> (id % HELPER_BITS) &
-		     1;
-	return n + 1 >= cpus_count(&cpus);
 }
 
 /* Steps 2 and 3. */
@@ -208,25 +247,17 @@ static struct helper *take_helper(struct team *team, int node)
 {
 	const struct topology *t = &pool.topology;
 
+	if (!limits_take())
+		return NULL;
 	for (int i = 0; i < t->nr_nodes; i++) {
-		int near = t->nodes[node].by_distance[i];
-		enum limits_answer answer;
-		struct helper *h;
+		struct helper *h = take_lowest_idle(t->nodes[node].by_distance[i]);
 
-		if (near == team->home && home_is_full(team))
-			continue;
-		answer = limits_take(near);
-		if (answer == LIMITS_SYSTEM_FULL)
-			return NULL;
-		if (answer == LIMITS_NODE_FULL)
-			continue;
-		h = take_lowest_idle(near);
 		if (h && place(h, team))
 			return h;
 		if (h)
 			set_idle(h);
-		limits_give_back(near);
 	}
+	limits_give_back();
 	return NULL;
 }
 
@@ -234,13 +265,15 @@ bool team_call(struct team *team, int node)
 {
 	struct helper *h;
 
-	if (team->forks != pool_forks() || (!team->enrolled && !enroll(team)))
+	if (team->forks != pool_forks() || limits_full() || (!team->enrolled && !enroll(team)))
 		return false;
 	if (!take_place(team))
 		return false;
-	h = take_helper(team, node < 0 ? team->home : node);
+	h = sit_down(team) ? take_helper(team, node < 0 ? team->home : node) : NULL;
 	if (!h) {
 		give_place_back(team);
+		if (!pool.oversubscribed)
+			limits_found_full();
 		return false;
 	}
 	call(team, h);
@@ -271,7 +304,8 @@ static void dismiss(struct team *team)
 			/* Willed when it was in this team before, in the moment it left. */
 			if (atomic_exchange(&h->willed, false))
 				priority_restore(h->tid);
-			limits_give_back(h->node);
+			limits_stand(h->seat);
+			limits_give_back();
 			give_place_back(team);
 			team->nr_cancelled++;
 			set_idle(h);
@@ -304,7 +338,7 @@ static void will_one(struct team *team)
 	}
 }
 
-bool team_gather(struct team *team, uint64_t timeout_ns)
+static bool gather(struct team *team, uint64_t timeout_ns)
 {
 	uint64_t begin, look_until;
 
@@ -331,5 +365,13 @@ bool team_gather(struct team *team, uint64_t timeout_ns)
 			futex_wait(&team->here, here | TEAM_CALLER_SLEEPS, timeout_ns - (now - begin));
 		atomic_fetch_and_explicit(&team->here, ~TEAM_CALLER_SLEEPS, memory_order_relaxed);
 	}
+	return true;
+}
+
+bool team_gather(struct team *team, uint64_t timeout_ns)
+{
+	if (!gather(team, timeout_ns))
+		return false;
+	stand_up(team);
 	return true;
 }

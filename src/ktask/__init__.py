@@ -29,6 +29,8 @@ from ktask._kernel import (
     ktask_run,
     ktask_run_numa,
 )
+from ktask._limits import limits
+from ktask._loop import loop
 from ktask._places import nodes_of
 from ktask._reduce import map, reduce
 from ktask._run import Report, last_report, parallel_for, run, run_numa
@@ -56,6 +58,8 @@ __all__ = [
     "ktask_run",
     "ktask_run_numa",
     "last_report",
+    "limits",
+    "loop",
     "map",
     "nodes_of",
     "parallel_for",
@@ -65,5 +69,5 @@ __all__ = [
     "run_numa",
 ]
 
-for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace):
+for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace, limits):
     _class.__module__ = "ktask"  # the name to know it by, in tracebacks too

@@ -22,6 +22,8 @@ examples:
   python -m ktask info                  what ktask sees of this machine
   python -m ktask info --json           the same for scripts
   python -m ktask info --svg FILE       a picture of the NUMA nodes
+  python -m ktask top                   which processes have helpers at work, live
+  python -m ktask top --once            the same, once
 
 exit codes: 0 all went well, 1 results differ, 2 bad usage or missing packages, 130 interrupted
 """
@@ -47,6 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
     info.add_argument("--json", action="store_true", help="as a JSON object")
     info.add_argument("--svg", metavar="FILE", type=Path, help="draw the NUMA nodes, their CPUs and distances")
     info.set_defaults(command=run_info)
+
+    top = commands.add_parser("top", help="show which processes have helpers at work")
+    top.add_argument("--once", action="store_true", help="show it once, instead of until Ctrl-C")
+    top.add_argument("--json", action="store_true", help="as a JSON object (on a line of its own, each time)")
+    top.add_argument("--every", metavar="SECONDS", type=seconds, default=1.0, help="how often (default: 1)")
+    top.set_defaults(command=run_top)
 
     options = parser.parse_args(arguments)
     if "command" not in options:
@@ -91,6 +99,21 @@ def run_info(options: argparse.Namespace) -> int:
     return DONE
 
 
+def seconds(text: str) -> float:
+    """A time to wait from the command line; argparse tells about a ValueError."""
+    value = float(text)
+    if not 0.05 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"must be from 0.05 to 3600, not {text}")
+    return value
+
+
+def run_top(options: argparse.Namespace) -> int:
+    """The ``top`` command."""
+    from ktask._top import top
+
+    return top(once=options.once, as_json=options.json, every=options.every)
+
+
 def draw(described: dict[str, Any], file: Path) -> int:
     """Draws what is described."""
     from ktask._picture import picture
@@ -119,6 +142,7 @@ def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
                 f"{described['helpers']} in the pool, {described['running_helpers']} at work, "
                 f"{described['max_helpers']} at most",
             ),
+            ("Shared by", shared_by(described["table"])),
             (
                 "Waking one",
                 f"counts as {described['wake_ns'] / 1e3:.1f} us, and {described['answer_ns'] / 1e3:.1f} us until it "
@@ -134,6 +158,15 @@ def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
         ("Nice", str(described["nice"])),
         ("Environment", environment or "no KTASK variables"),
     ]
+
+
+def shared_by(table: dict[str, Any]) -> str:
+    """Whom this process counts, when it starts helpers."""
+    if table["joined"]:
+        return f"all processes that use {table['path']}"
+    if table["reason"]:
+        return f"this process alone ({table['reason']})"
+    return f"all processes that use {table['path']}, once this one needs a helper"
 
 
 def spans(numbers: list[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -18,22 +19,31 @@ def info() -> dict[str, Any]:
     ``enabled``: may runs have helpers; if not, ``reason`` says why. ``nodes``: the NUMA nodes that have CPUs, with
     their CPUs and distances. ``cpus``: all CPUs online; ``allowed_cpus``: those that this process may use.
     ``helpers``: threads in the pool; at most ``max_helpers`` of them work at a time, ``running_helpers`` do now.
+    ``table``: the file by which the user's processes share the CPUs, whether this process has ``joined`` them (it does
+    when it first needs a helper), and the ``reason`` if it cannot.
     ``privileged``: may this process raise priorities again; then helpers run at nice 19. ``wake_ns`` and
     ``answer_ns``: what waking a helper costs, and how long it takes to come. ``load``: runnable threads of the whole
     machine, over the last minute.
     """
-    text = ffi.new("char[]", 1 << 16)
-    length = lib.ktask_describe(text, len(text))
-    if length >= len(text):
-        text = ffi.new("char[]", length + 1)
-        lib.ktask_describe(text, len(text))
-    described: dict[str, Any] = json.loads(ffi.string(text))
+    described = read_json(lib.ktask_describe)
     described["physical_cores"] = psutil.cpu_count(logical=False)
     described["load"] = psutil.getloadavg()[0]
     described["memory_bytes"] = psutil.virtual_memory().total
     described["nice"] = psutil.Process().nice()
     described["environment"] = {name: value for name, value in sorted(os.environ.items()) if name.startswith("KTASK")}
     return described
+
+
+def read_json(describe: Callable[[Any, int], int]) -> dict[str, Any]:
+    """The object that a C function writes, in the way of snprintf, as JSON."""
+    size = 1 << 16
+    while True:
+        text = ffi.new("char[]", size)
+        length = describe(text, size)
+        if length < size:
+            described: dict[str, Any] = json.loads(ffi.string(text))
+            return described
+        size = length + 1
 
 
 def init() -> None:

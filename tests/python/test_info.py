@@ -24,6 +24,7 @@ KEYS = {
     "helpers",
     "max_helpers",
     "running_helpers",
+    "table",
     "privileged",
     "wake_ns",
     "answer_ns",
@@ -103,7 +104,7 @@ def one_cpu() -> None:
 
 def default_settings() -> None:
     info = ktask.info()
-    assert info["environment"] == {}
+    assert info["environment"] == {"KTASK_TABLE": "off"}
     cpus = len(os.sched_getaffinity(0))
     assert info["max_helpers"] == cpus - 1
     if cpus == 1:
