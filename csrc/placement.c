@@ -24,7 +24,7 @@ enum { HUGE_PAGE = 2 << 20 };
 
 /* ---- where memory lies ------------------------------------------------------------------------------------------ */
 
-/* Asks about nr pages, stride bytes apart. Thread-safe. */
+/* Asks about nr pages, stride bytes apart. */
 static void ask(char *page, size_t stride, size_t nr, int16_t *nids)
 {
 	void *pages[BATCH];
@@ -53,15 +53,6 @@ struct survey {
 	size_t nr_steps;
 	int16_t *nids;
 };
-
-static int ask_chunk(void *start, void *end, void *arg)
-{
-	struct survey *s = arg;
-	size_t from = (uintptr_t)start, to = (uintptr_t)end;
-
-	ask(s->first + from * s->step, s->step, to - from, s->nids + from);
-	return 0;
-}
 
 /* The node of most of the n steps, or NUMA_NO_NODE. */
 static int majority(const int16_t *nids, size_t n)
@@ -125,9 +116,8 @@ static size_t join_to_fit(const struct survey *s, struct ktask_node *parts, size
 int ktask_nodes_of(const void *memory, size_t size, size_t unit, struct ktask_node *nodes, size_t room)
 {
 	struct survey s = { .memory = (char *)(uintptr_t)memory, .size = size, .unit = unit };
-	int error = memory_check(memory, size), nr;
+	int error = memory_check(memory, size);
 	char *end;
-	DEFINE_KTASK_CTL(ctl, ask_chunk, &s, BATCH);
 
 	if (!error && (!unit || !room || size % unit))
 		error = -EINVAL;
@@ -141,10 +131,11 @@ int ktask_nodes_of(const void *memory, size_t size, size_t unit, struct ktask_no
 	s.nids = malloc(s.nr_steps * sizeof(*s.nids));
 	if (!s.nids)
 		return -ENOMEM;
-	error = ktask_run(NULL, s.nr_steps, &ctl);
-	nr = error ? error : (int)join_to_fit(&s, nodes, room < INT32_MAX ? room : INT32_MAX);
+	/* By one thread: the kernel's lock on the address space makes two slower. */
+	ask(s.first, s.step, s.nr_steps, s.nids);
+	room = join_to_fit(&s, nodes, room < INT32_MAX ? room : INT32_MAX);
 	free(s.nids);
-	return nr;
+	return (int)room;
 }
 
 size_t placement_guess(void *memory, size_t size, struct ktask_node parts[static MEMORY_PARTS])

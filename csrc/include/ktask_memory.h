@@ -93,8 +93,8 @@ int ktask_memory_place(void *memory, size_t size, enum ktask_placement placement
  * between two units of unit bytes from memory on; a unit counts for the page in which it begins.
  *
  * Exact for each page, as long as there is room for so many parts; otherwise neighbouring pages are taken together,
- * as few as will do, for the node of most of them, or else NUMA_NO_NODE. Takes some 50 ns a page on one CPU, and runs
- * on all that are free. For a moment it takes 2 bytes a page.
+ * as few as will do, for the node of most of them, or else NUMA_NO_NODE. Takes some 0.35 µs a page, about as long as
+ * copying it, and for a moment 2 bytes a page.
  *   -EINVAL  unit or room is 0, or size is not a multiple of unit
  *   -ENOMEM  no memory for that
  */

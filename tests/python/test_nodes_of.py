@@ -13,6 +13,7 @@ import pytest
 from fresh import MANY_HELPERS, fresh
 
 import ktask
+from ktask._places import items_of, sampled_parts_of
 
 PAGE = mmap.PAGESIZE
 
@@ -102,6 +103,19 @@ def test_parallel_for_with_data() -> None:
     assert a.sum() == 1100
     with pytest.raises(TypeError, match="data must be"):
         ktask.parallel_for(work, 5, data=7)
+
+
+def test_samples_find_the_borders() -> None:
+    """Parts that are longer than the samples lie apart are found to the page."""
+    pages = 3000
+    a = fresh_array(pages)
+    for first, last in ((0, 700), (1111, 2000), (2500, pages)):
+        a[first * PAGE : last * PAGE] = 1
+    exact = ktask.nodes_of(a)
+    assert sampled_parts_of(items_of(a, "a")) == exact
+    b = a[: pages * PAGE // 1000 * 1000].reshape(-1, 1000)
+    assert sampled_parts_of(items_of(b, "b")) == ktask.nodes_of(b)
+    assert sampled_parts_of(items_of(a[:1], "a")) == ktask.nodes_of(a[:1])
 
 
 def on_two_nodes() -> None:
