@@ -104,7 +104,7 @@ def parts_of_range(indexes: range, data: object) -> list[Node]:
 def sampled_parts_of(items: Items) -> list[Node]:
     """The parts of many items, from samples of them: where two neighbours differ, the border is looked for between.
 
-    Exact as long as no part is shorter than the distance of the samples, and in about a millisecond.
+    Exact as long as no part is shorter than the distance of the samples, and in less than a millisecond.
     """
     part = ffi.new("struct ktask_node *")
 
