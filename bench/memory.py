@@ -13,6 +13,7 @@ import statistics
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
 
@@ -29,12 +30,13 @@ Row = tuple[str, int, str, float]
 
 
 def build() -> Path:
-    """Compiles memory.c with all the peers."""
+    """Compiles memory_clients.c with all the peers."""
     BUILD.mkdir(exist_ok=True)
     subprocess.run(["make", "-s", "-C", CSRC, f"BUILD={BUILD / 'ktask'}"], check=True)
-    program = BUILD / "memory"
+    program = BUILD / "memory_clients"
     library = [f"-I{CSRC / 'include'}", str(BUILD / "ktask" / "libktask.a"), "-pthread", "-fopenmp"]
-    subprocess.run(["gcc", "-O2", "-std=gnu11", str(HERE / "memory.c"), "-o", str(program), *library], check=True)
+    source = str(HERE / "memory_clients.c")
+    subprocess.run(["gcc", "-O2", "-std=gnu11", source, "-o", str(program), *library], check=True)
     return program
 
 
@@ -51,12 +53,12 @@ def in_python() -> list[Row]:
     for size in (4 << 10, 64 << 10, 1 << 20, 64 << 20, 1 << 30):
         to, source = np.ones(size // 8), np.ones(size // 8)
         calls: dict[tuple[str, str], Callable[[], object]] = {
-            ("clear", "numpy"): lambda to=to: to.fill(0),
-            ("clear", "ktask.memory"): lambda to=to: memory.clear(to),
-            ("fill", "numpy"): lambda to=to: to.fill(1.5),
-            ("fill", "ktask.memory"): lambda to=to: memory.fill(to, 1.5),
-            ("copy", "numpy"): lambda to=to, source=source: np.copyto(to, source),
-            ("copy", "ktask.memory"): lambda to=to, source=source: memory.copy(to, source),
+            ("clear", "numpy"): partial(to.fill, 0),
+            ("clear", "ktask.memory"): partial(memory.clear, to),
+            ("fill", "numpy"): partial(to.fill, 1.5),
+            ("fill", "ktask.memory"): partial(memory.fill, to, 1.5),
+            ("copy", "numpy"): partial(np.copyto, to, source),
+            ("copy", "ktask.memory"): partial(memory.copy, to, source),
         }
         repeats = 2000 if size <= 64 << 10 else 51 if size <= 1 << 20 else 7 if size <= 64 << 20 else 2
         for (operation, peer), call in calls.items():

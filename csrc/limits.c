@@ -171,6 +171,11 @@ int limits_max(void)
 	return max < wanted ? max : wanted;
 }
 
+int limits_machine_max(void)
+{
+	return atomic_load_explicit(&machine_max, memory_order_relaxed);
+}
+
 int ktask_set_max_helpers(int max)
 {
 	int before = atomic_exchange_explicit(&process_max, max < 0 ? INT32_MAX : max, memory_order_relaxed);

@@ -19,6 +19,7 @@ void limits_init(int ceiling, bool with_seats);
 
 /* The most that the machine has room for; it may change at any time. */
 void limits_set_max(int max);
+int limits_machine_max(void);
 
 /* In a child after fork: nothing is held, and the table is yet to be joined. */
 void limits_reset(void);

@@ -208,8 +208,9 @@ static int nearest_with_memory(const struct topology *t, int node, const struct 
 /* How many of a node's CPUs are among these. */
 static int nr_allowed(const struct topology *t, int node, const struct cpus *allowed)
 {
-	struct cpus cpus = t->nodes[node].cpus;
+	struct cpus cpus;
 
+	topology_cpus(t, node, &cpus);
 	cpus_and(&cpus, allowed);
 	return cpus_count(&cpus);
 }

@@ -47,6 +47,10 @@
  * releases, step 5 acquires (helper->team, and all of the run). The subtraction of step 6 releases all that the helper
  * did, and the caller's look at 0 acquires it; subtractions form one release sequence, so the last one stands for all.
  *
+ * Surveying (pool_look_again): helpers that come home look at the machine now and then, between 6 and 7. Where none may be
+ * called, one is called all the same, to pool.surveyors, a team without a caller that is always there; it goes by steps
+ * 1 to 7 but counts against no limit, and nobody waits for it.
+ *
  * Fork: the child has no helpers. pool.forks grows, the pool counts as never started, and a team of before is left
  * alone by everyone: its helpers do not exist in the child, and in the parent nothing has changed.
  */
@@ -54,6 +58,8 @@
 #include "pool.h"
 
 #include "clock.h"
+#include "facts.h"
+#include "fsroot.h"
 #include "futex.h"
 #include "ktask.h"
 #include "limits.h"
@@ -132,6 +138,13 @@ void pool_doubt_answers(void)
 
 	if (!pool.fixed_wake)
 		atomic_store_explicit(&pool.answer_ns, answer - answer / 32, memory_order_relaxed);
+}
+
+bool pool_is_overfull(uint64_t now)
+{
+	if (facts_are_stale(now))
+		facts_survey(true);
+	return limits_running() > limits_max();
 }
 
 bool pool_is_warm(void)
@@ -217,8 +230,10 @@ static void leave(struct helper *h, struct team *team)
 	willed = atomic_exchange(&h->willed, false);
 	if (willed)
 		priority_restore(h->tid);
-	limits_stand(h->seat);
-	limits_give_back();
+	if (team != &pool.surveyors) {
+		limits_stand(h->seat);
+		limits_give_back();
+	}
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
 	if (here & TEAM_CALLER_SLEEPS && (willed || here == (TEAM_CALLER_SLEEPS | 1)))
 		futex_wake(&team->here);
@@ -241,11 +256,12 @@ static void become_idle(struct helper *h)
  */
 static void notice_if_strayed(struct helper *h)
 {
-	struct cpus now;
+	struct cpus now, own;
 
 	topology_allowed(pthread_self(), &now);
-	for (size_t i = 0; i < sizeof(now.word) / sizeof(now.word[0]); i++) {
-		if (now.word[i] & ~pool.topology.nodes[h->node].cpus.word[i]) {
+	topology_cpus(&pool.topology, h->node, &own);
+	for (int i = 0; i < CPUS_WORDS; i++) {
+		if (now.word[i] & ~own.word[i]) {
 			h->placed = 0;
 			h->placed_off = -1;
 			return;
@@ -286,6 +302,8 @@ static void *helper_main(void *arg)
 		if (pool_forks() != forks)
 			exit(0);
 		leave(h, team);
+		if (facts_are_stale(h->called_at))
+			facts_survey(false);
 		become_idle(h);
 	}
 	return NULL;
@@ -329,7 +347,7 @@ bool give_birth(struct helper *h, const struct cpus *cpus)
 		return false;
 	atomic_fetch_add_explicit(&pool.coming, 1, memory_order_relaxed);
 	/* CPUs are refused when they have gone offline in the meantime; the next call will place the helper. */
-	h->born = create(h, cpus) || create(h, NULL);
+	h->born = (cpus && create(h, cpus)) || create(h, NULL);
 	if (!h->born) {
 		atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed);
 		atomic_store_explicit(&pool.no_births_before, now + NO_BIRTHS_NS, memory_order_relaxed);
@@ -359,30 +377,40 @@ static long number_from_environment(const char *name, long otherwise, long max)
 	return *end || n < 0 ? otherwise : n > max ? max : n;
 }
 
-/* How many helpers each node may have: as many as CPUs, all together one less, for the caller; or KTASK_HELPERS. */
+/* The limit as the machine is now: one less than threads that may work, for the caller. */
+static void heed(const struct facts *facts)
+{
+	if (!pool.oversubscribed)
+		limits_set_max(facts->threads - 1);
+}
+
+/* Room in the tables for one helper less than there may ever be CPUs, which may come to any node; or KTASK_HELPERS. */
 static bool share_out_helpers(void)
 {
 	const struct topology *t = &pool.topology;
 	long fixed = number_from_environment("KTASK_HELPERS", -1, MAX_HELPERS);
-	int system_max = -1;
+	struct cpus cpus;
+	int to_come;
 
-	for (int node = 0; node < t->nr_nodes; node++)
-		system_max += t->nodes[node].nr_cpus;
-	if (fixed >= 0)
-		system_max = (int)fixed;
 	pool.oversubscribed = fixed >= 0;
 	pool.first = calloc((size_t)t->nr_nodes + 1, sizeof(*pool.first));
 	if (!pool.first)
 		return false;
 	limits_init((int)number_from_environment("KTASK_MAX_HELPERS", MAX_HELPERS, MAX_HELPERS), fixed < 0);
-	limits_set_max(system_max);
+	limits_set_max(fixed >= 0 ? (int)fixed : 0);
+	topology_all_cpus(t, &cpus);
+	to_come = t->nr_possible - cpus_count(&cpus);
 	for (int node = 0; node < t->nr_nodes; node++) {
-		int n = t->nodes[node].nr_cpus;
+		int n;
 
+		topology_cpus(t, node, &cpus);
+		n = cpus_count(&cpus) + (to_come + t->nr_nodes - 1) / t->nr_nodes;
 		if (fixed >= 0)
 			n = (int)(fixed * (node + 1) / t->nr_nodes - fixed * node / t->nr_nodes);
-		else if (n > system_max)
-			n = system_max;
+		else if (n > t->nr_possible - 1)
+			n = t->nr_possible - 1;
+		if (n > MAX_HELPERS - pool.first[node])
+			n = MAX_HELPERS - pool.first[node];
 		pool.first[node + 1] = pool.first[node] + n;
 	}
 	pool.nr_helpers = pool.first[t->nr_nodes];
@@ -414,8 +442,11 @@ static bool make_tables(void)
 	pool.fixed_wake = wake_ns >= 0;
 	pool.wake_ns = pool.fixed_wake ? (uint32_t)wake_ns : FIRST_WAKE_NS;
 	pool.answer_ns = pool.fixed_wake ? (uint32_t)wake_ns : FIRST_ANSWER_NS;
+	fsroot_init();
 	if (!topology_read(&pool.topology) || !share_out_helpers())
 		return false;
+	facts_start(&pool.topology, heed);
+	pool_reset_surveyors();
 	if (pool.nr_helpers == 0)
 		return true;
 	pool.helpers = aligned_alloc(_Alignof(struct helper), (size_t)pool.nr_helpers * sizeof(*pool.helpers));
@@ -481,10 +512,12 @@ static void after_fork_in_child(void)
 	atomic_fetch_add_explicit(&pool.forks, 1, memory_order_relaxed);
 	atomic_store_explicit(&pool.nr_lingering, 0, memory_order_relaxed);
 	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);
+	facts_forked();
 	if (atomic_load_explicit(&pool.state, memory_order_relaxed) != STARTED)
 		return;
 	reset_helpers();
 	limits_reset();
+	pool_reset_surveyors();
 	caller_seated = false;
 }
 

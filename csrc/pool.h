@@ -55,6 +55,18 @@ int pool_most_helpers(void);
 
 const struct topology *pool_topology(void);
 
+/*
+ * After a run that would have called a helper, but may have none as things are (a CPU quota, the power policy): now and
+ * then a helper looks whether they have changed. With helpers at work, these do.
+ */
+void pool_look_again(uint64_t now);
+
+/*
+ * By a helper between two chunks: are more at work than there may be by now? Looks at the machine now and then: a few
+ * reads of files that are open.
+ */
+bool pool_is_overfull(uint64_t now);
+
 /* Grows by one in each forked child: the threads of a team with an older number do not exist here. */
 unsigned pool_forks(void);
 

@@ -61,6 +61,7 @@ struct pool {
 	struct helper *helpers; /* nr_helpers */
 	_Atomic uint64_t *idle; /* nr_words */
 	struct topology topology;
+	struct team surveyors; /* a helper that is called to look at the machine, not to work */
 };
 
 extern struct pool pool;
@@ -76,8 +77,11 @@ extern THREAD_LOCAL int thread_number;
 /* Ends the ownership of a helper: anybody may take it. */
 void set_idle(struct helper *h);
 
-/* Makes the thread of a helper that the caller owns, on the given CPUs. False: the system has none to give. */
+/* Makes the thread of a helper that the caller owns, on the given CPUs or any. False: the system has none to give. */
 bool give_birth(struct helper *h, const struct cpus *cpus);
+
+/* None is under way. */
+void pool_reset_surveyors(void);
 
 /* Waits until all threads that were made are up. */
 void await_births(void);

@@ -2,6 +2,7 @@
 /* team.c: the helpers of one run, from their caller's side. The protocol, with its steps, is at the top of pool.c. */
 #define _GNU_SOURCE
 #include "clock.h"
+#include "facts.h"
 #include "futex.h"
 #include "limits.h"
 #include "pool_private.h"
@@ -120,12 +121,12 @@ static struct helper *take_lowest_idle(int node)
 	return NULL;
 }
 
-/* FNV-1a, over words. */
+/* FNV-1a, over words; another one after each survey, since CPUs that come and go change the masks of threads. */
 static uint64_t hash(const struct cpus *cpus)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ facts_surveys();
 
-	for (size_t i = 0; i < sizeof(cpus->word) / sizeof(cpus->word[0]); i++)
+	for (size_t i = 0; i < CPUS_WORDS; i++)
 		h = (h ^ cpus->word[i]) * UINT64_C(0x100000001b3);
 	return h;
 }
@@ -135,18 +136,13 @@ static uint64_t hash(const struct cpus *cpus)
  * without the one that the caller itself is on: woken there it would only wait. False: there is no such CPU, or no
  * free seat, or it is not born and cannot be.
  */
-static bool place(struct helper *h, const struct team *team)
+static bool place(struct helper *h, const struct team *team, const struct cpus *allowed)
 {
-	struct cpus mask, allowed;
+	struct cpus mask;
 	uint64_t wanted;
 
-	if ((atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
-	    pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu &&
-	    (pool.oversubscribed || limits_sit_at(h->seat, false)))
-		return true; /* where it was some 50 us ago; whether the caller has since been confined is not looked up */
-	topology_allowed(team->caller, &allowed);
-	mask = pool.topology.nodes[h->node].cpus;
-	cpus_and(&mask, &allowed);
+	topology_cpus(&pool.topology, h->node, &mask);
+	cpus_and(&mask, allowed);
 	if (cpus_has(&mask, team->caller_cpu)) {
 		cpus_remove(&mask, team->caller_cpu);
 		if (cpus_empty(&mask) && pool.oversubscribed)
@@ -182,7 +178,7 @@ void pool_bring_up(void)
 	for (int node = 0; node < t->nr_nodes; node++) {
 		int nr;
 
-		mask = t->nodes[node].cpus;
+		topology_cpus(t, node, &mask);
 		cpus_and(&mask, &allowed);
 		nr = pool.oversubscribed ? pool.nr_helpers : cpus_count(&mask);
 		for (int id = pool.first[node]; id < pool.first[node + 1] && nr > 0; id++, nr--) {
@@ -242,17 +238,33 @@ static void give_place_back(struct team *team)
 	atomic_fetch_sub_explicit(&team->here, 1, memory_order_relaxed);
 }
 
+/* Where it was some 50 us ago, for the same caller. Whether that has since been confined is not looked up. */
+static bool is_in_place(const struct helper *h, const struct team *team)
+{
+	return (atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
+	       pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu &&
+	       (pool.oversubscribed || limits_sit_at(h->seat, false));
+}
+
 /* Step 1, on the given node or the nearest where the limits and the caller's affinity leave room. */
 static struct helper *take_helper(struct team *team, int node)
 {
 	const struct topology *t = &pool.topology;
+	bool asked = false; /* what the caller may use: once, not for each node */
+	struct cpus allowed;
 
 	if (!limits_take())
 		return NULL;
 	for (int i = 0; i < t->nr_nodes; i++) {
 		struct helper *h = take_lowest_idle(t->nodes[node].by_distance[i]);
 
-		if (h && place(h, team))
+		if (h && is_in_place(h, team))
+			return h;
+		if (h && !asked) {
+			topology_allowed(team->caller, &allowed);
+			asked = true;
+		}
+		if (h && place(h, team, &allowed))
 			return h;
 		if (h)
 			set_idle(h);
@@ -278,6 +290,38 @@ bool team_call(struct team *team, int node)
 	}
 	call(team, h);
 	return true;
+}
+
+static void only_survey(struct team *team, int helper, int node)
+{
+	(void)team, (void)helper, (void)node; /* before it becomes idle again, like every other */
+}
+
+void pool_reset_surveyors(void)
+{
+	team_init(&pool.surveyors, only_survey, 1);
+	for (int i = 0; i < pool.nr_words; i++)
+		atomic_init(&pool.surveyors.called[i], 0);
+}
+
+void pool_look_again(uint64_t now)
+{
+	struct helper *h = NULL;
+	int cpu, home;
+
+	if (pool_nr_helpers() == 0 || limits_machine_max() > 0 || !facts_are_stale(now) || !take_place(&pool.surveyors))
+		return;
+	home = topology_here(&pool.topology, &cpu);
+	for (int i = 0; i < pool.topology.nr_nodes && !h; i++)
+		h = take_lowest_idle(pool.topology.nodes[home].by_distance[i]);
+	if (h && !h->born && !give_birth(h, NULL)) {
+		set_idle(h);
+		h = NULL;
+	}
+	if (h)
+		call(&pool.surveyors, h); /* wherever it may run */
+	else
+		give_place_back(&pool.surveyors);
 }
 
 /* Step 8, for every helper that has not begun. */

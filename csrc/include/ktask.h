@@ -262,6 +262,12 @@ int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *
 int ktask_init(void);
 
 /*
+ * Looks now at what may have changed: CPUs online, CPU quotas of the control groups, the power policy. Without it, runs
+ * go by what they are told of that within 0.1 s, as long as helpers come and go. Thread-safe. Returns 0.
+ */
+int ktask_refresh(void);
+
+/*
  * Called by a thread function: this thread has just waited so long, in nanoseconds, for something that the threads of
  * the task share (a lock, an interpreter). Helpers that do little else go home, and are called more reluctantly for
  * this kind of work the next time. Does nothing outside a run.
@@ -304,6 +310,11 @@ static inline void *ktask_iter_range(void *position, size_t size)
 }
 
 static inline int ktask_init(void)
+{
+	return 0;
+}
+
+static inline int ktask_refresh(void)
 {
 	return 0;
 }

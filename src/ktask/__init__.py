@@ -18,7 +18,7 @@ from ktask import memory as memory
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
 from ktask._grid import parallel_for_2d
-from ktask._info import info, init
+from ktask._info import info, init, refresh
 from ktask._kernel import (
     DEFINE_KTASK_CTL,
     KTASK_RETURN_SUCCESS,
@@ -65,6 +65,7 @@ __all__ = [
     "parallel_for",
     "parallel_for_2d",
     "reduce",
+    "refresh",
     "run",
     "run_numa",
 ]

@@ -131,32 +131,62 @@ def draw(described: dict[str, Any], file: Path) -> int:
 
 def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known, as names and values for people; a build without threads knows little of the machine."""
-    lines = []
-    if "nodes" in described:
-        online, allowed = described["cpus"], described["allowed_cpus"]
-        lines += [("CPUs", f"{spans(online)}; this process may use {spans(allowed) if allowed != online else 'all'}")]
-        lines += [(f"NUMA node {n['id']}", f"CPUs {spans(n['cpus'])}") for n in described["nodes"]]
-        lines += [
-            (
-                "Helpers",
-                f"{described['helpers']} in the pool, {described['running_helpers']} at work, "
-                f"{described['max_helpers']} at most",
-            ),
-            ("Shared by", shared_by(described["table"])),
-            (
-                "Waking one",
-                f"counts as {described['wake_ns'] / 1e3:.1f} us, and {described['answer_ns'] / 1e3:.1f} us until it "
-                "comes; runs measure it as they go",
-            ),
-        ]
     environment = " ".join(f"{name}={value}" for name, value in described["environment"].items())
+    lines = [*machine(described), *pool(described)] if "nodes" in described else []
+    if described["memory_bytes"] is not None:
+        lines += [
+            ("Memory", f"{described['memory_bytes'] / (1 << 30):.1f} GiB"),
+            ("Load", f"{described['load']:.1f} in the last minute"),
+        ]
+    return [*lines, ("Nice", str(described["nice"])), ("Environment", environment or "no KTASK variables")]
+
+
+def machine(described: dict[str, Any]) -> list[tuple[str, str]]:
+    """CPUs, and what keeps this process from having all of them."""
+    online, allowed, quota = described["cpus"], described["allowed_cpus"], described["quota"]
+    sizes = sorted({len(core) for core in described["cores"]})
+    a_core = f"{' or '.join(map(str, sizes))} thread{'s' if sizes[-1] > 1 else ''} a core"
+    nodes = described["nodes"]
     return [
-        *lines,
-        ("Cores", str(described["physical_cores"] or "unknown")),
-        ("Memory", f"{described['memory_bytes'] / (1 << 30):.1f} GiB"),
-        ("Load", f"{described['load']:.1f} in the last minute"),
-        ("Nice", str(described["nice"])),
-        ("Environment", environment or "no KTASK variables"),
+        ("CPUs", f"{spans(online)}; this process may use {spans(allowed) if allowed != online else 'all'}"),
+        ("Cores", f"{len(described['cores'])}, {a_core}"),
+        *[(f"NUMA node {n['id']}", f"CPUs {spans(n['cpus'])}{distances(n)}") for n in nodes[:SHOWN]],
+        *([("", f"and {len(nodes) - SHOWN} more nodes")] if len(nodes) > SHOWN else []),
+        ("CPU quota", f"{quota['cpus']:g} CPUs, from {quota['path']}" if quota else "none"),
+        ("Power", power(described["power"])),
+    ]
+
+
+SHOWN = 32
+
+
+def distances(node: dict[str, Any]) -> str:
+    """How far other nodes are."""
+    values = sorted({distance for nid, distance in node["distances"].items() if nid != str(node["id"])})
+    return f"; others at {', '.join(map(str, values))}" if values else ""
+
+
+def power(policy: dict[str, Any]) -> str:
+    """What the system says of power, and what that means."""
+    names = {"driver": "", "governor": "governor ", "preference": "preference ", "profile": "platform profile "}
+    said = ", ".join(f"{name}{policy[key]}" for key, name in names.items() if policy[key])
+    if not policy["saves"]:
+        return f"{said or 'no policy'}: helpers may work"
+    return f"{said}: helpers {'may work, as KTASK_POWER says' if policy['ignored'] else 'stay asleep'}"
+
+
+def pool(described: dict[str, Any]) -> list[tuple[str, str]]:
+    """Helpers and what they cost."""
+    nice = "may be raised again" if described["privileged"] else "may not be raised again"
+    return [
+        ("Helpers", f"{described['max_helpers']} at most, {described['running_helpers']} at work"),
+        ("Shared by", shared_by(described["table"])),
+        ("Priorities", f"{nice} by this process, once lowered"),
+        (
+            "Waking one",
+            f"counts as {described['wake_ns'] / 1e3:.1f} us, and {described['answer_ns'] / 1e3:.1f} us until it "
+            "comes; runs measure it as they go",
+        ),
     ]
 
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * memory PEER: how fast memory is cleared, filled and copied, for bench/memory.py. PEER is libc, openmp or ktask. Prints
+ * memory_clients PEER: how fast memory is cleared, filled and copied, for bench/memory.py. PEER is libc, openmp or ktask. Prints
  * "operation size ns" for the median call of each operation and size. Serial libc is a peer as well: each has a process
  * of its own, so that none meets the threads of another.
  */
