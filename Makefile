@@ -39,6 +39,9 @@ test-fuzz: ## the parsers of system files, given any text, for a few seconds (ne
 test-python: $(VENV)/.test ## Python tests
 	$(BIN)/python -m pytest
 
+test-vm: $(VENV)/.test ## tests in virtual machines with several NUMA nodes; skipped where there is no qemu
+	$(BIN)/python -m pytest -rs tests/vm
+
 bench: $(VENV)/.bench ## measure beside other libraries; rewrites the tables and plots of the documentation
 	$(BIN)/python bench/run.py $(if $(QUICK),--quick) $(ONLY:%=--only %)
 
@@ -104,4 +107,4 @@ $(VENV)/.bench: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[bench]'
 	touch $@
 
-.PHONY: help demo test test-c test-fuzz test-python test-numpy bench lint model asan-python soak coverage mutants lib clean
+.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench lint model asan-python soak coverage mutants lib clean

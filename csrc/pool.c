@@ -59,7 +59,6 @@
  * releases, step 5 acquires (helper->team, and all of the run). The subtraction of step 6 releases all that the helper
  * did, and the caller's look at 0 acquires it; subtractions form one release sequence, so the last one stands for all.
  *
-<<<<<<< HEAD
  * Fork: in the child there is only the thread that forked; in the parent nothing has changed. pool.starting is held over
  * the fork, so no table is half made. The child sets words, idle bits and limits back to what they were before the
  * first call, and pool.forks grows. A team with an older number calls nobody any more, and if it had helpers (here is
@@ -67,15 +66,11 @@
  * thread that is not there. A team without helpers is whole in the child, and its run goes on. A helper that forked
  * ends the child when it is back from the thread function.
  *
- * All this is explored by tests/model/pool.pml and willing.pml, and the orders by orders.cpp.
-=======
  * Surveying (pool_look_again): helpers that come home look at the machine now and then, between 6 and 7. Where none may be
  * called, one is called all the same, to pool.surveyors, a team without a caller that is always there; it goes by steps
  * 1 to 7 but counts against no limit, and nobody waits for it.
  *
- * Fork: the child has no helpers. pool.forks grows, the pool counts as never started, and a team of before is left
- * alone by everyone: its helpers do not exist in the child, and in the parent nothing has changed.
->>>>>>> main
+ * All this is explored by tests/model/pool.pml and willing.pml, and the orders by orders.cpp.
  */
 #define _GNU_SOURCE
 #include "pool.h"
@@ -284,6 +279,25 @@ static void helper_ends(void *arg)
 	become_idle(h);
 }
 
+/*
+ * When the last CPU goes offline that a thread may use, Linux lets it use all for good. Then the next call has to place
+ * this helper anew.
+ */
+static void notice_if_strayed(struct helper *h)
+{
+	struct cpus now, own;
+
+	topology_allowed(pthread_self(), &now);
+	topology_cpus(&pool.topology, h->node, &own);
+	for (int i = 0; i < CPUS_WORDS; i++) {
+		if (now.word[i] & ~own.word[i]) {
+			h->placed = 0;
+			h->placed_off = -1;
+			return;
+		}
+	}
+}
+
 static void *helper_main(void *arg)
 {
 	struct helper *h = arg;
@@ -306,8 +320,10 @@ static void *helper_main(void *arg)
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
 		answer = clock_ns() - h->called_at;
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
-		if (answer > PREEMPTED_NS / 2)
+		if (answer > PREEMPTED_NS / 2) {
 			pool_measured(&pool.answer_ns, answer);
+			notice_if_strayed(h);
+		}
 		serving = team;
 		pthread_cleanup_push(helper_ends, h);
 		team->work(team, h->id, h->node);
