@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-C_TESTS = "holes undo contract first_failure iterator max_threads"
+C_TESTS = "holes undo bad_input numa stress contract first_failure iterator max_threads"
 PYTHON_TESTS = (
     "tests/python/test_contract.py tests/python/test_exceptions.py tests/python/test_iterator.py "
     "tests/python/test_parallel_for.py tests/python/test_bad_input.py tests/python/test_ctl.py "
