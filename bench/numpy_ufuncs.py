@@ -14,6 +14,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,30 @@ EXPRESSIONS: dict[str, tuple[str, str]] = {  # name: of x and y, their type
 }
 SIZES = [10**3, 10**4, 10**5, 10**6, 10**7, 10**8]
 MOST_BYTES = 4 << 30
+NAMES: dict[str, Any] = {n: getattr(np, n) for n in ("exp", "sin", "cos", "log", "sqrt", "sum")}
 PEERS = ("numpy", "ktask", "numexpr", "numba")
+
+
+@cache
+def numba_loop(text: str) -> Any:
+    """Compiled for each type when it is first called; None without numba."""
+    try:
+        import numba
+    except ImportError:
+        return None
+    body = "s = 0.0\n    for i in numba.prange(len(x)): s += x[i]\n    return s"
+    if not text.startswith("sum"):
+        element = re.sub(r"\b([xy])\b", r"\1[i]", text)
+        body = f"for i in numba.prange(len(x)): out[i] = {element}"
+    scope = {"numba": numba, **NAMES}
+    exec(f"def loop(x, y, out):\n    {body}", scope)
+    return numba.njit(parallel=True, fastmath=False)(scope["loop"])
 
 
 def functions(text: str, x: Any, y: Any) -> dict[str, Callable[[], object]]:
     """What is timed, by peer."""
-    names = {n: getattr(np, n) for n in ("exp", "sin", "cos", "log", "sqrt", "sum")}
-    plain = eval(f"lambda x, y: {text}", dict(names))
-    last = names.get(text.partition("(")[0]) if text.count("(") == 1 else None
+    plain = eval(f"lambda x, y: {text}", dict(NAMES))
+    last = NAMES.get(text.partition("(")[0]) if text.count("(") == 1 else None
     out = np.empty_like(x)
     if isinstance(last, np.ufunc):
         plain = lambda x, y: last(x, out=out)  # noqa: E731
@@ -66,20 +83,10 @@ def functions(text: str, x: Any, y: Any) -> dict[str, Callable[[], object]]:
         result["numexpr"]()
     except (ImportError, TypeError, ValueError, NotImplementedError, KeyError):
         result.pop("numexpr", None)
-    try:
-        import numba
-
-        body = "s = 0.0\n    for i in numba.prange(len(x)): s += x[i]\n    return s"
-        if not text.startswith("sum"):
-            element = re.sub(r"\b([xy])\b", r"\1[i]", text)
-            body = f"for i in numba.prange(len(x)): out[i] = {element}"
-        scope = {"numba": numba, **names}
-        exec(f"def loop(x, y, out):\n    {body}", scope)
-        loop: Any = numba.njit(parallel=True, fastmath=False)(scope["loop"])
+    loop = numba_loop(text)
+    if loop is not None:
         loop(x, y, out)
         result["numba"] = lambda: loop(x, y, out)
-    except ImportError:
-        pass
     return result
 
 
