@@ -170,6 +170,40 @@ static void linger(struct helper *h)
 	atomic_fetch_sub_explicit(&pool.nr_lingering, 1, memory_order_relaxed);
 }
 
+/* Somebody else wants this helper's CPU: fewer of them from now on, and this one sleeps until it is called. */
+static void go_home(struct helper *h, struct team *team)
+{
+	if (team)
+		atomic_fetch_add_explicit(&team->nr_retreated, 1, memory_order_relaxed);
+	/* In a team it is one of those at work. */
+	retreat(limits_running() - (team ? 1 : 0));
+	h->lingers = false;
+}
+
+bool pool_wants_back(int helper, uint64_t now)
+{
+	struct helper *h = &pool.helpers[helper];
+
+	if (pool.stubborn || !waits_at_work(&h->waits, now))
+		return false;
+	go_home(h, serving);
+	return true;
+}
+
+static void sleep_until_woken(struct helper *h, uint32_t word)
+{
+	uint64_t now;
+
+	waits_before_sleep(&h->waits);
+	futex_wait(&h->word, word, FUTEX_FOREVER);
+	now = clock_ns();
+	waits_after_sleep(&h->waits, now);
+	/* Sent home before it came: then it is asked here whether it would have come late. */
+	if (!(atomic_load_explicit(&h->word, memory_order_relaxed) & CALLED) && !pool.stubborn &&
+	    waits_late(&h->waits, now))
+		go_home(h, NULL);
+}
+
 /* Steps 4 and 5. */
 static void await_call(struct helper *h)
 {
@@ -184,9 +218,17 @@ static void await_call(struct helper *h)
 		} else if ((word & STATE) == LINGERING) {
 			linger(h);
 		} else {
-			futex_wait(&h->word, word, FUTEX_FOREVER);
+			sleep_until_woken(h, word);
 		}
 	}
+}
+
+void take_back_loan(struct helper *h)
+{
+	h->placed = 0; /* anew at the next call, also when it lingers */
+	h->placed_off = -1;
+	if (priority_privileged())
+		priority_restore(h->tid);
 }
 
 /* Step 6. */
@@ -202,7 +244,7 @@ static void leave(struct helper *h, struct team *team)
 	atomic_fetch_and(&team->called[h->id / HELPER_BITS], ~(UINT64_C(1) << (h->id % HELPER_BITS)));
 	willed = atomic_exchange(&h->willed, false);
 	if (willed)
-		priority_restore(h->tid);
+		take_back_loan(h);
 	limits_give_back(h->node);
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
 	if (here & TEAM_CALLER_SLEEPS && (willed || here == (TEAM_CALLER_SLEEPS | 1)))
@@ -230,21 +272,27 @@ static void *helper_main(void *arg)
 	name[15] = '\0'; /* what the kernel keeps */
 	pthread_setname_np(pthread_self(), name);
 	h->tid = gettid();
+	waits_open(&h->waits);
 	priority_step_back();
 	if (atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed) == 1)
 		futex_wake(&pool.coming);
 	for (;;) {
 		struct team *team;
-		uint64_t answer;
+		uint64_t now, answer;
 
 		await_call(h);
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
-		answer = clock_ns() - h->called_at;
+		now = clock_ns();
+		answer = now - h->called_at;
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
-		if (answer > PREEMPTED_NS / 2)
-			pool_measured(&pool.answer_ns, answer);
 		serving = team;
-		team->work(team, h->id, h->node);
+		if (answer > LATE_NS && !pool.stubborn && waits_late(&h->waits, now)) {
+			go_home(h, team);
+		} else {
+			if (answer > PREEMPTED_NS / 2)
+				pool_measured(&pool.answer_ns, answer);
+			team->work(team, h->id, h->node);
+		}
 		serving = NULL;
 		/* The thread function forked, and this is the child: a pthread's return would end it with exit(0), too. */
 		if (pool_forks() != forks)
@@ -353,13 +401,14 @@ static bool share_out_helpers(void)
 	return true;
 }
 
-/* All helpers as they are before they are born, and nobody's. */
+/* All helpers as they are before they are born, and nobody's. Their memory is zeroed, or theirs. */
 static void reset_helpers(void)
 {
 	for (int node = 0; node < pool.topology.nr_nodes; node++) {
 		for (int id = pool.first[node]; id < pool.first[node + 1]; id++) {
 			struct helper *h = &pool.helpers[id];
 
+			waits_close(&h->waits);
 			memset(h, 0, sizeof(*h));
 			h->id = id;
 			h->node = node;
@@ -369,8 +418,14 @@ static void reset_helpers(void)
 	}
 }
 
+static bool is_off(const char *value)
+{
+	return strcasecmp(value, "off") == 0 || strcmp(value, "0") == 0;
+}
+
 static bool make_tables(void)
 {
+	const char *retreat = getenv("KTASK_RETREAT");
 	long wake_ns = number_from_environment("KTASK_WAKE_NS", -1, 1000000000);
 
 	pool.fixed_wake = wake_ns >= 0;
@@ -378,12 +433,15 @@ static bool make_tables(void)
 	pool.answer_ns = pool.fixed_wake ? (uint32_t)wake_ns : FIRST_ANSWER_NS;
 	if (!topology_read(&pool.topology) || !share_out_helpers())
 		return false;
+	/* Of helpers that outnumber the CPUs some always wait, and that tells nothing. */
+	pool.stubborn = retreat && *retreat ? is_off(retreat) : pool.oversubscribed;
 	if (pool.nr_helpers == 0)
 		return true;
 	pool.helpers = aligned_alloc(_Alignof(struct helper), (size_t)pool.nr_helpers * sizeof(*pool.helpers));
 	pool.idle = calloc((size_t)pool.nr_words, sizeof(*pool.idle));
 	if (!pool.helpers || !pool.idle)
 		return false;
+	memset(pool.helpers, 0, (size_t)pool.nr_helpers * sizeof(*pool.helpers));
 	reset_helpers();
 	return true;
 }
@@ -402,6 +460,11 @@ static int expected_helpers(void)
 		atomic_store_explicit(&expected, n, memory_order_relaxed);
 	}
 	return n;
+}
+
+bool pool_retreats(void)
+{
+	return !pool.stubborn;
 }
 
 bool pool_is_oversubscribed(void)
@@ -463,7 +526,7 @@ static const char *start(void)
 
 	if (!handles_forks || !make_tables())
 		return "there was no memory for the pool";
-	if (off && (strcasecmp(off, "off") == 0 || strcmp(off, "0") == 0))
+	if (off && is_off(off))
 		return "KTASK=off is set in the environment";
 	if (pool.nr_helpers == 0)
 		return pool.oversubscribed ? "KTASK_HELPERS=0 is set in the environment" : "this machine has one CPU";

@@ -4,6 +4,7 @@
 #define KTASK_POOL_PRIVATE_H
 
 #include "pool.h"
+#include "retreat.h"
 #include "thread_local.h"
 
 #include <assert.h>
@@ -18,11 +19,12 @@ enum { PARKED = 0, LINGERING = 1, RUNNING = 2, STATE = 3, CALLED = 4, ONE_CALL =
 
 struct helper {
 	_Alignas(64) _Atomic uint32_t word;
-	atomic_bool willed;	     /* some caller lent it its priority */
+	atomic_bool willed;	     /* some caller lent it its priority and its CPU */
 	_Atomic(struct team *) team; /* written by the owner; others only compare it */
 	int id;
 	int node;
 	pid_t tid; /* its own, once it has answered a call */
+	struct waits waits;
 
 	/* The owner's. */
 	bool born; /* it has a thread: */
@@ -54,6 +56,7 @@ struct pool {
 	const char *why_off;
 	bool oversubscribed; /* KTASK_HELPERS: helpers may be more than there are CPUs for them */
 	bool fixed_wake;     /* KTASK_WAKE_NS */
+	bool stubborn;	     /* KTASK_RETREAT=off: helpers stay whoever else is there */
 	int nr_helpers;
 	int nr_words;
 	int *first;		/* of each node's helpers, which are numbered in a row; nr_nodes + 1 of them */
@@ -69,6 +72,9 @@ extern THREAD_LOCAL struct team *serving;
 
 /* Ends the ownership of a helper: anybody may take it. */
 void set_idle(struct helper *h);
+
+/* By its owner, who has taken the mark off: what a caller had lent to it (will_one). */
+void take_back_loan(struct helper *h);
 
 /* Makes the thread of a helper that the caller owns, on the given CPUs. False: the system has none to give. */
 bool give_birth(struct helper *h, const struct cpus *cpus);

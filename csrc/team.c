@@ -20,6 +20,7 @@ void team_init(struct team *team, void (*work)(struct team *team, int helper, in
 	team->nr_willed = 0;
 	atomic_init(&team->here, 0);
 	atomic_init(&team->nr_called, 0);
+	atomic_init(&team->nr_retreated, 0);
 }
 
 /* What a run that calls no helper does without. */
@@ -234,6 +235,8 @@ bool team_call(struct team *team, int node)
 {
 	struct helper *h;
 
+	if (retreat_forbids(limits_running()))
+		return false;
 	if (team->forks != pool_forks() || (!team->enrolled && !enroll(team)))
 		return false;
 	if (!take_place(team))
@@ -270,7 +273,7 @@ static void dismiss(struct team *team)
 			atomic_fetch_and_explicit(&team->called[i], ~(bits & -bits), memory_order_relaxed);
 			/* Willed when it was in this team before, in the moment it left. */
 			if (atomic_exchange(&h->willed, false))
-				priority_restore(h->tid);
+				take_back_loan(h);
 			limits_give_back(h->node);
 			give_place_back(team);
 			team->nr_cancelled++;
@@ -279,27 +282,34 @@ static void dismiss(struct team *team)
 	}
 }
 
-/* Lends the caller's priority to one helper that still runs; it gives it back when it leaves. */
+/*
+ * Lends what the caller does not need while it waits to one helper that still runs: its priority, where that can be
+ * taken back, and its CPU, which falls idle now and pulls the helper over if that has to wait where it is. The helper
+ * gives both back when it leaves.
+ */
 static void will_one(struct team *team)
 {
-	if (!priority_privileged())
-		return;
 	for (int i = 0; i < pool.nr_words; i++) {
 		uint64_t bits = atomic_load_explicit(&team->called[i], memory_order_relaxed);
 
 		for (; bits; bits &= bits - 1) {
 			struct helper *h = &pool.helpers[i * HELPER_BITS + __builtin_ctzll(bits)];
+			struct cpus allowed;
 
 			if ((atomic_load_explicit(&h->word, memory_order_acquire) & STATE) != RUNNING)
 				continue;
-			/* First the priority, then the mark: who takes the mark takes back a priority that has come. */
-			priority_will(h->tid, priority_of_caller());
+			/* First the loan, then the mark: who takes the mark takes back a loan that has come. */
+			topology_allowed(team->caller, &allowed);
+			pthread_setaffinity_np(h->thread, sizeof(allowed), (const cpu_set_t *)&allowed);
+			if (priority_privileged())
+				priority_will(h->tid, priority_of_caller());
 			if (!atomic_exchange(&h->willed, true))
 				team->nr_willed++;
 			if (atomic_load(&team->called[i]) & (bits & -bits))
 				return;
 			/* It left before the mark came. That may be another team's by now, so it stays. */
-			priority_restore(h->tid);
+			if (priority_privileged())
+				priority_restore(h->tid);
 		}
 	}
 }

@@ -122,11 +122,12 @@ struct ktask_report {
 	int kr_error_nid;      /* node of the chunk that failed first, and its ends; NULL where no chunk failed */
 	void *kr_error_start;
 	void *kr_error_end;
+	unsigned kr_retreated; /* times a helper went home since somebody else wanted its CPU */
 };
 
 #define KTASK_REPORT_INITIALIZER                                                                                       \
 	{                                                                                                              \
-		sizeof(struct ktask_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL                                     \
+		sizeof(struct ktask_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0                                     \
 	}
 
 /*
