@@ -97,28 +97,6 @@ static void task(bool serial, size_t n, long gap_us, double seconds)
 		    (unsigned long long)(now(CLOCK_PROCESS_CPUTIME_ID) - cpu));
 }
 
-// Blocks of serial and parallel runs in turns: what happens to both alike, such as where the others run, cancels out.
-static void turns(size_t n, double block_seconds, int blocks)
-{
-	uint64_t in_runs[2] = { 0, 0 }, runs[2] = { 0, 0 };
-
-	for (int b = 0; b < 2 * blocks; b++) {
-		int serial = (b ^ b >> 1) & 1; // A B B A
-		uint64_t begin = now(CLOCK_MONOTONIC), end = begin + (uint64_t)(block_seconds * 1e9), last;
-
-		do {
-			if (serial)
-				call(chunk, 0, n, nullptr);
-			else
-				parallel(n, OWN_BLOCKS ? 1 : std::max<size_t>(1, std::min<size_t>(12500, n / 8)), chunk, nullptr);
-			last = now(CLOCK_MONOTONIC);
-			runs[serial]++;
-		} while (last < end);
-		in_runs[serial] += last - begin;
-	}
-	std::printf("%g %g\n", (double)in_runs[1] / (double)runs[1], (double)in_runs[0] / (double)runs[0]);
-}
-
 int main(int argc, char **argv)
 {
 	const char *part = argc > 1 ? argv[1] : "";
@@ -134,8 +112,6 @@ int main(int argc, char **argv)
 	else if (!std::strcmp(part, "task") && argc == 6)
 		task(!std::strcmp(argv[2], "serial"), std::strtoull(argv[3], nullptr, 10), std::atol(argv[4]),
 		     std::atof(argv[5]));
-	else if (!std::strcmp(part, "turns") && argc == 5)
-		turns(std::strtoull(argv[2], nullptr, 10), std::atof(argv[3]), std::atoi(argv[4]));
 	else
 		return 2;
 }

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Measures how ktask and its peers get on with others: python bench/neighbour.py [--rounds N] [--only ...] [--csv FILE].
+"""Measures how ktask and its peers get on with others: neighbour.py [--rounds N] [--csv FILE] [--plot FILE].
 
-Two questions, with the same loop throughout, and the serial loop beside the same others as the measure of all:
+Three scenes, with the same loop throughout, and the serial loop in the same place as the measure of all:
 
 victim  A process with one thread at nice 0 that always works. How much slower is it beside a process that runs tasks?
 hogs    One or two such processes that never stop. How much longer do tasks take beside them?
+idle    Nobody else is there. How long do tasks take?
 
-Each in the same session and in another one (on many systems sessions share the CPUs as equals, whatever their threads'
-nice), each for long and short runs, and for ktask with and without the right to raise priorities (as root only).
-In every round each subject has its turn, in another order; ratios are taken within a round, and their medians shown.
+The others are in the same session or in another one (on many systems sessions share the CPUs as equals, whatever their
+threads' nice), the runs long or short, and ktask, as root, with and without the right to raise priorities. In every
+round each subject has its turn in each scene, in another order; ratios are taken within a round, and their medians
+shown, with the CPU time of the process for each second of serial work. A figure that was taken while somebody else used
+the CPUs is taken again.
 """
 
 from __future__ import annotations
@@ -20,20 +23,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from peers import PEERS, build
 
-NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
 NOTHING, SERIAL = "nothing", "serial"
-SESSIONS = ("same", "other")
-HOGS = (1, 2)
+WANTED = ("libgomp dynamic", "libgomp passive", "libomp dynamic", "oneTBB", "pthreadpool")
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
 
-STRANGERS = 0.04
+STRANGERS = 0.1
 """CPUs that may be in use by processes that have nothing to do with it while a figure is taken."""
 
 TRIES = 5
@@ -41,14 +42,31 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class Load:
-    """A process that runs tasks: how long each takes serially, and how long it sleeps before each."""
+    """What a process runs: tasks that take so long serially, after so much sleep each."""
 
     name: str
     us: int
-    gap_us: int
+    gap_us: int = 0
 
 
-LOADS = (Load("200 ms", 200_000, 0), Load("1 ms", 1000, 0), Load("200 us every 2 ms", 200, 1800))
+LOADS = (Load("200 ms", 200_000), Load("1 ms", 1000), Load("200 us every 2 ms", 200, 1800))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Who else is there."""
+
+    part: str
+    load: Load
+    others: int = 0
+    session: str = ""
+
+
+SCENES = (
+    *(Scene("victim", load, 1, session) for load in LOADS for session in ("same", "other")),
+    *(Scene("hogs", load, n, session) for load in LOADS[:2] for n in (1, 2) for session in ("same", "other")),
+    *(Scene("idle", load) for load in LOADS),
+)
 
 
 @dataclass(frozen=True)
@@ -58,46 +76,73 @@ class Subject:
     name: str
     peer: str = "ktask"
     mode: str = "parallel"
-    prefix: tuple[str, ...] = ()
+    prefix: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What came of it. victim: its units in each microsecond; ns: of all runs; cpu_ns: of the process that ran them."""
+
+    victim: float = 0
+    runs: float = 0
+    ns: float = 0
+    cpu_ns: float = 0
 
 
 def subjects() -> list[Subject]:
-    """All that this machine has."""
-    privileged = os.geteuid() == 0
-    found = [Subject(SERIAL, mode="serial"), Subject("ktask")]
-    if privileged:
-        found = [found[0], Subject("ktask, privileged"), Subject("ktask, unprivileged", prefix=tuple(NOBODY))]
-    wanted = ("libgomp dynamic", "libgomp passive", "libomp dynamic", "oneTBB", "pthreadpool")
-    return found + [Subject(peer, peer) for peer in wanted if build("neighbour", peer)]
+    """All that this machine has; the serial loop first."""
+    found = [Subject(SERIAL, mode="serial")]
+    if os.geteuid() == 0:
+        found += [Subject("ktask, privileged"), Subject("ktask, unprivileged", prefix=NOBODY)]
+    else:
+        found += [Subject("ktask")]
+    return found + [Subject(peer, peer) for peer in WANTED if build("neighbour", peer)]
 
 
-def command(subject: Subject, *arguments: object) -> list[str]:
-    """The command line of one part of bench/neighbour.cpp."""
-    return [*subject.prefix, str(build("neighbour", subject.peer)), *map(str, arguments)]
-
-
-def task(subject: Subject, load: Load, rate: float, seconds: float, wait: bool = True) -> subprocess.Popen[str]:
-    """Starts tasks."""
-    process = subprocess.Popen(
-        command(subject, "task", subject.mode, int(load.us * rate), load.gap_us, seconds),
+def start(subject: Subject, session: str, *arguments: object) -> subprocess.Popen[str]:
+    """Starts one part of bench/neighbour.cpp."""
+    return subprocess.Popen(
+        [*subject.prefix, str(build("neighbour", subject.peer)), *map(str, arguments)],
         env=os.environ | PEERS[subject.peer].environment,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=session == "other",
     )
-    if not wait:
-        time.sleep(0.1)
-    return process
+
+
+def results(process: subprocess.Popen[str]) -> list[float]:
+    """What a part printed when it ended."""
+    out, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{process.args} ended with {process.returncode}")
+    return [float(word) for word in out.split()]
 
 
 @contextmanager
 def hog(session: str) -> Iterator[None]:
-    """Somebody who never stops, started in the same session or in its own."""
-    process = subprocess.Popen(command(Subject("hog"), "hog"), start_new_session=session == "other")
+    """Somebody who never stops."""
+    process = start(Subject("hog"), session, "hog")
     try:
         yield
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
+
+
+def take(scene: Scene, subject: Subject | None, rate: float, seconds: float) -> Figures:
+    """One figure, for so many seconds."""
+    units = int(scene.load.us * rate)
+    with ExitStack() as stack:
+        if scene.part == "victim":
+            running = subject and start(subject, "", "task", subject.mode, units, scene.load.gap_us, seconds + 0.3)
+            time.sleep(0.1)
+            victim = results(start(Subject("victim"), scene.session, "victim", seconds))[0]
+            return Figures(victim, *results(running)) if running else Figures(victim)
+        assert subject
+        for _ in range(scene.others):
+            stack.enter_context(hog(scene.session))
+        time.sleep(0.1 if scene.others else 0)
+        return Figures(0, *results(start(subject, "", "task", subject.mode, units, scene.load.gap_us, seconds)))
 
 
 def busy_seconds() -> float:
@@ -106,162 +151,140 @@ def busy_seconds() -> float:
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
-def undisturbed(measure_: Callable[[], list[float]]) -> list[float]:
-    """Measures again, a few times, when somebody who does not belong to the measurement was at work meanwhile."""
+def take_undisturbed(scene: Scene, subject: Subject | None, rate: float, seconds: float) -> Figures:
+    """The same, again when somebody who does not belong to the scene was at work meanwhile."""
     for _ in range(TRIES):
         begin, busy, mine = time.monotonic(), busy_seconds(), sum(os.times()[:4])
-        result = measure_()
+        figures = take(scene, subject, rate, seconds)
         strangers = busy_seconds() - busy - (sum(os.times()[:4]) - mine)
         if strangers < STRANGERS * (time.monotonic() - begin):
             break
-        print(f"others used {strangers:.2f} CPU seconds meanwhile: measured again", file=sys.stderr)
-    return result
+        print(f"others used {strangers:.2f} CPU seconds meanwhile: taken again", file=sys.stderr)
+    return figures
 
 
-def figures(process: subprocess.Popen[str]) -> list[float]:
-    """What a part printed when it ended."""
-    out, _ = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"{process.args} ended with {process.returncode}")
-    return [float(word) for word in out.split()]
+def one_round(
+    number: int, scenes: Sequence[Scene], wanted: Sequence[Subject], seconds: float
+) -> Iterator[dict[str, object]]:
+    """The rows of one round, as the CSV file has them."""
+    rate = results(start(Subject("rate"), "", "rate"))[0]
+    turn = number % len(wanted)
+    ordered = [*wanted[turn:], *wanted[:turn]][:: -1 if number % 2 else 1]
+    for scene in scenes:
+        for subject in [None, *ordered] if scene.part == "victim" else ordered:
+            f = take_undisturbed(scene, subject, rate, seconds)
+            useful_ns = f.runs * int(scene.load.us * rate) / rate * 1e3
+            yield {
+                "round": number,
+                "part": scene.part,
+                "load": scene.load.name,
+                "others": scene.others,
+                "session": scene.session,
+                "subject": subject.name if subject else NOTHING,
+                "victim_units_per_us": f.victim,
+                "runs": int(f.runs),
+                "ns_per_run": f.ns / f.runs if f.runs else 0,
+                "cpu_per_useful": f.cpu_ns / useful_ns if f.runs else 0,
+            }
 
 
-def beside_victim(subject: Subject | None, load: Load, session: str, rate: float, seconds: float) -> list[float]:
-    """The victim's units in each microsecond; and the runs, their time and the CPU time of the process beside it."""
-    running = task(subject, load, rate, seconds + 0.3, wait=False) if subject else None
-    victim = subprocess.Popen(
-        command(Subject("victim"), "victim", seconds),
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=session == "other",
-    )
-    return figures(victim) + (figures(running) if running else [0, 0, 0])
+Row = dict[str, str]
+Key = tuple[str, str, str, str]
 
 
-def beside_hogs(subject: Subject, load: Load, session: str, hogs: int, rate: float, seconds: float) -> list[float]:
-    """The runs, their time and the CPU time of the process beside hogs; hogs may be none."""
-    with ExitStack() as stack:
-        for _ in range(hogs):
-            stack.enter_context(hog(session))
-        if hogs:
-            time.sleep(0.1)
-        return figures(task(subject, load, rate, seconds))
+def scene_of(row: Row) -> Key:
+    """What a row's scene is called in tables: part, others, session, load."""
+    return row["part"], row["others"], row["session"], row["load"]
 
 
-def measure(arguments: argparse.Namespace, round_: int) -> Iterator[dict[str, object]]:
-    """One round."""
-    here = [s for s in subjects() if not arguments.subjects or any(a in s.name for a in arguments.subjects)]
-    loads = [load for load in LOADS if not arguments.loads or load.name in arguments.loads]
-    rate = figures(subprocess.Popen(command(Subject("rate"), "rate"), stdout=subprocess.PIPE, text=True))[0]
-    turn = round_ % len(here)
-    ordered = here[turn:] + here[:turn]
-    if round_ % 2:
-        ordered.reverse()
-    for load in loads:
-        for session in SESSIONS:
-            if "victim" in arguments.only:
-                for subject in (None, *ordered):
-                    speed, runs, ns, cpu = undisturbed(
-                        partial(beside_victim, subject, load, session, rate, arguments.seconds)
-                    )
-                    name = subject.name if subject else NOTHING
-                    yield row("victim", round_, load, session, 1, name, speed, runs, ns, cpu, rate)
-            if "hogs" in arguments.only and not load.gap_us:
-                for hogs in HOGS:
-                    for subject in ordered:
-                        runs, ns, cpu = undisturbed(
-                            partial(beside_hogs, subject, load, session, hogs, rate, arguments.seconds)
-                        )
-                        yield row("hogs", round_, load, session, hogs, subject.name, 0, runs, ns, cpu, rate)
-    if "idle" in arguments.only:
-        for load in loads:
-            for subject in ordered:
-                runs, ns, cpu = undisturbed(
-                    partial(beside_hogs, subject, load, "same", 0, rate, arguments.seconds)
-                )
-                yield row("idle", round_, load, "", 0, subject.name, 0, runs, ns, cpu, rate)
+def ratios(rows: Sequence[Row], key: Key, subject: str) -> tuple[float, float] | None:
+    """How many times as long it took as beside, or with, the serial loop; and CPU seconds for each useful one."""
+    column = "victim_units_per_us" if key[0] == "victim" else "ns_per_run"
+    mine = [r for r in rows if scene_of(r) == key and r["subject"] == subject]
+    serial = {r["round"]: float(r[column]) for r in rows if scene_of(r) == key and r["subject"] == SERIAL}
+    found = [float(r[column]) / serial[r["round"]] for r in mine if r["round"] in serial]
+    if not found:
+        return None
+    ratio = statistics.median(found)
+    cpu = statistics.median(float(r["cpu_per_useful"]) for r in mine)
+    return (1 / ratio if key[0] == "victim" else ratio), cpu
 
 
-def row(
-    part: str,
-    round_: int,
-    load: Load,
-    session: str,
-    others: int,
-    subject: str,
-    victim: float,
-    runs: float,
-    ns: float,
-    cpu: float,
-    rate: float,
-) -> dict[str, object]:
-    """One figure, as the CSV file has it."""
-    return {
-        "part": part,
-        "round": round_,
-        "load": load.name,
-        "session": session,
-        "others": others,
-        "subject": subject,
-        "victim_units_per_us": victim,
-        "runs": int(runs),
-        "ns_per_run": ns / runs if runs else 0,
-        "cpu_per_useful": cpu / (runs * int(load.us * rate) / rate * 1e3) if runs else 0,
-    }
-
-
-def table(rows: list[dict[str, str]]) -> None:
-    """Prints medians of ratios to the serial loop of the same round."""
-    keys = dict.fromkeys((r["part"], r["load"], r["session"], r["others"]) for r in rows)
+def table(rows: Sequence[Row]) -> None:
+    """Prints medians."""
     names = list(dict.fromkeys(r["subject"] for r in rows))
     names.sort(key=lambda n: (n != NOTHING, n != SERIAL, not n.startswith("ktask")))
-    print(f"{'':38}" + "".join(f"{name:>21}" for name in names))
-    for key in keys:
-        mine = [r for r in rows if (r["part"], r["load"], r["session"], r["others"]) == key]
-        serial = {r["round"]: r for r in mine if r["subject"] == SERIAL}
-        cells = []
-        for name in names:
-            ratios, cpu = [], []
-            for r in mine:
-                if r["subject"] != name or r["round"] not in serial:
-                    continue
-                base = serial[r["round"]]
-                if key[0] == "victim":
-                    ratios.append(float(base["victim_units_per_us"]) / float(r["victim_units_per_us"]))
-                elif name != NOTHING:
-                    ratios.append(float(r["ns_per_run"]) / float(base["ns_per_run"]))
-                cpu.append(float(r["cpu_per_useful"]))
-            cell = f"{statistics.median(ratios):.3f} ({statistics.median(cpu):.2f})" if ratios else ""
-            cells.append(f"{cell:>21}")
-        print(f"{key[0]:7}{key[3]:>2} {key[2]:6} {key[1]:21}" + "".join(cells))
+    print(f"{'':40}" + "".join(f"{name:>20}" for name in names))
+    for key in dict.fromkeys(map(scene_of, rows)):
+        cells = [ratios(rows, key, name) for name in names]
+        texts = [f"{cell[0]:.3f} ({cell[1]:.2f})" if cell else "" for cell in cells]
+        print(f"{' '.join(key):40}" + "".join(f"{text:>20}" for text in texts))
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Draws how much longer it takes in each scene with others, for each subject."""
+    from matplotlib.figure import Figure
+
+    names = [n for n in dict.fromkeys(r["subject"] for r in rows) if n not in {NOTHING, SERIAL}]
+    names.sort(key=lambda n: not n.startswith("ktask"))
+    titles = {"victim": "A neighbour is slowed down", "hogs": "Tasks beside busy neighbours take"}
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    for axes, part in zip(figure.subplots(1, 2), titles, strict=True):
+        keys = [key for key in dict.fromkeys(map(scene_of, rows)) if key[0] == part]
+        for i, name in enumerate(names):
+            cells = [ratios(rows, key, name) for key in keys]
+            places = [k + (i - (len(names) - 1) / 2) * 0.8 / len(names) for k in range(len(keys))]
+            heights = [cell[0] if cell else 0 for cell in cells]
+            axes.bar(places, [h - 1 for h in heights], 0.8 / len(names), bottom=1, label=name, color=f"C{i}")
+        axes.axhline(1, color="black", linewidth=0.8)
+        counts = {"victim": "", "hogs": "{} hog(s), "}
+        axes.set_xticks(
+            range(len(keys)),
+            [f"{counts[part].format(key[1])}{key[2]} session\n{key[3]}" for key in keys],
+            rotation=45,
+            ha="right",
+            fontsize=8,
+        )
+        axes.set_title(titles[part], loc="left")
+        axes.set_ylabel(
+            "times as long as beside the serial loop" if part == "victim" else "times as long as the serial loop"
+        )
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures, prints and draws."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0: only show what the CSV file has")
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each figure is measured")
-    parser.add_argument("--only", nargs="*", default=["victim", "hogs", "idle"], help="victim, hogs, idle")
-    parser.add_argument("--subjects", nargs="*", help="parts of their names; default: all")
-    parser.add_argument("--loads", nargs="*", help="their names; default: all")
-    parser.add_argument("--csv", type=Path, help="where the figures go; rounds are added to those that are there")
+    parser.add_argument("--only", nargs="+", default=["victim", "hogs", "idle"], help="scenes")
+    parser.add_argument("--subjects", nargs="+", default=[""], help="parts of their names, the serial loop aside")
+    parser.add_argument("--loads", nargs="+", default=[""], help="parts of their names")
+    parser.add_argument("--csv", type=Path, help="where the raw figures go; rounds are added to those that are there")
+    parser.add_argument("--plot", type=Path, help="where a picture goes; needs matplotlib")
     arguments = parser.parse_args()
 
-    rows: list[dict[str, str]] = []
+    rows: list[Row] = []
     if arguments.csv and arguments.csv.exists():
         with arguments.csv.open(newline="") as f:
             rows = list(csv.DictReader(f))
     first = 1 + max((int(r["round"]) for r in rows), default=-1)
-    subjects()
-    for round_ in range(first, first + arguments.rounds):
-        rows += [{k: str(v) for k, v in r.items()} for r in measure(arguments, round_)]
+    scenes = [s for s in SCENES if s.part in arguments.only and any(text in s.load.name for text in arguments.loads)]
+    wanted = [s for s in subjects() if s.name == SERIAL or any(text in s.name for text in arguments.subjects)]
+    for number in range(first, first + arguments.rounds):
+        rows += [{k: str(v) for k, v in r.items()} for r in one_round(number, scenes, wanted, arguments.seconds)]
         if arguments.csv:
             with arguments.csv.open("w", newline="") as f:
                 writer = csv.DictWriter(f, rows[0].keys())
                 writer.writeheader()
                 writer.writerows(rows)
     table(rows)
+    if arguments.plot:
+        plot(rows, arguments.plot)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

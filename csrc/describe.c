@@ -4,6 +4,7 @@
 #include "limits.h"
 #include "pool.h"
 #include "priority.h"
+#include "retreat.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -80,6 +81,8 @@ size_t ktask_describe(char *text, size_t size)
 	put(&t, ", \"helpers\": %d, \"max_helpers\": %d, \"running_helpers\": %d", pool_nr_helpers(), limits_max(),
 	    limits_running());
 	put(&t, ", \"privileged\": %s", priority_privileged() ? "true" : "false");
+	put(&t, ", \"retreats\": %s, \"pause_ns\": %llu", pool_retreats() ? "true" : "false",
+	    (unsigned long long)retreat_pause_ns());
 	put(&t, ", \"wake_ns\": %llu, \"answer_ns\": %llu}", (unsigned long long)pool_wake_ns(),
 	    (unsigned long long)pool_answer_ns());
 	return t.length;

@@ -10,8 +10,8 @@
 /* What a helper knows of its waits for a CPU; its own. All zero before it is born. */
 struct waits {
 	bool open;
-	int fd;		 /* its schedstat; -1: there is none here, */
-	dev_t dev;	 /* and what tells whether the number still stands for it */
+	int fd;	   /* its schedstat; -1: there is none here, */
+	dev_t dev; /* and what tells whether the number still stands for it */
 	ino_t ino;
 	uint64_t looked; /* when it last looked (clock_ns), and what it saw: */
 	uint64_t waited; /* ns on a run queue, since it was born; or without schedstat */
@@ -44,7 +44,7 @@ void retreat(int others);
 /* Should no more helpers be called now, if so many are at work? */
 bool retreat_forbids(int helpers);
 
-/* When helpers are called freely again, and how long that pause was, in ns; 0: they are. */
+/* How long the pause lasts after the last retreat, in ns; 0: it is over. */
 uint64_t retreat_pause_ns(void);
 
 #endif

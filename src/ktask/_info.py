@@ -18,9 +18,10 @@ def info() -> dict[str, Any]:
     ``enabled``: may runs have helpers; if not, ``reason`` says why. ``nodes``: the NUMA nodes that have CPUs, with
     their CPUs and distances. ``cpus``: all CPUs online; ``allowed_cpus``: those that this process may use.
     ``helpers``: threads in the pool; at most ``max_helpers`` of them work at a time, ``running_helpers`` do now.
-    ``privileged``: may this process raise priorities again; then helpers run at nice 19. ``wake_ns`` and
-    ``answer_ns``: what waking a helper costs, and how long it takes to come. ``load``: runnable threads of the whole
-    machine, over the last minute.
+    ``privileged``: may this process raise priorities again; then helpers run at nice 19. ``retreats``: do helpers go
+    home when somebody else wants their CPU; ``pause_ns``: for how long fewer are called since one just did, else 0.
+    ``wake_ns`` and ``answer_ns``: what waking a helper costs, and how long it takes to come. ``load``: runnable threads
+    of the whole machine, over the last minute.
     """
     text = ffi.new("char[]", 1 << 16)
     length = lib.ktask_describe(text, len(text))
@@ -47,4 +48,6 @@ def sentence(described: dict[str, Any]) -> str:
         return f"Runs are serial: {described['reason']}."
     n = described["max_helpers"]
     how = "at nice 19" if described["privileged"] else "at the caller's nice, as batch threads"
-    return f"Runs use the caller and up to {n} helper{'s' if n > 1 else ''}, {how}."
+    plural = "s" if n > 1 else ""
+    paused = " Just now fewer, since somebody else wants the CPUs." if described["pause_ns"] else ""
+    return f"Runs use the caller and up to {n} helper{plural}, {how}.{paused}"

@@ -203,8 +203,8 @@ static void refused_from_the_start(void)
 static void refused_all_of_a_sudden(void)
 {
 	CHECK(ktask_init() == 0);
-	refuse(SYS_setpriority, SYS_sched_setaffinity);
 	start_hogs();
+	refuse(SYS_setpriority, SYS_sched_setaffinity);
 	for (int i = 0; i < rounds(20, 3); i++)
 		one_run(UNITS_AT_FIRST);
 	stop_hogs();

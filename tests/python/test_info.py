@@ -25,6 +25,8 @@ KEYS = {
     "max_helpers",
     "running_helpers",
     "privileged",
+    "retreats",
+    "pause_ns",
     "wake_ns",
     "answer_ns",
     "physical_cores",
