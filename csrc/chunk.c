@@ -198,10 +198,16 @@ void pace_update(struct pace *pace, size_t units, uint64_t ns)
 }
 
 /*
- * An entry is one word: the high half tells whose, the low half is the cost as a float, negative where helpers wait.
- * A torn entry is therefore impossible, and relaxed order is enough.
+ * An entry is one word: the high half tells whose, the low half is the cost as a float, negative where helpers wait, and
+ * rough where its last bit is set. A torn entry is therefore impossible, and relaxed order is enough.
  */
-enum { COST_BITS = 10 };
+enum { COST_BITS = 10, ROUGH = 1 };
+
+/* Costs no further apart than this are the same. */
+#define ABOUT 0.0625
+
+/* What takes less is a rough measure. */
+enum { ROUGH_NS = 2000 };
 
 static _Atomic uint64_t costs[1 << COST_BITS];
 
@@ -209,6 +215,11 @@ static _Atomic uint64_t costs[1 << COST_BITS];
 static uint64_t hash(const void *identity)
 {
 	return (uint64_t)(uintptr_t)identity * UINT64_C(0x9E3779B97F4A7C15);
+}
+
+struct cost cost_measured(size_t units, uint64_t ns, bool helpers_wait)
+{
+	return (struct cost){ (double)(ns ? ns : 1) / (double)units, helpers_wait, ns < ROUGH_NS };
 }
 
 struct cost cost_recall(const void *identity)
@@ -220,15 +231,27 @@ struct cost cost_recall(const void *identity)
 	if (entry >> 32 != (h & UINT32_MAX))
 		return (struct cost){ 0 };
 	memcpy(&ns, &bits, sizeof(ns));
-	return (struct cost){ .ns_per_unit = ns < 0 ? -(double)ns : (double)ns, .helpers_wait = ns < 0 };
+	return (struct cost){ ns < 0 ? -(double)ns : (double)ns, ns < 0, bits & ROUGH };
 }
 
-void cost_remember(const void *identity, struct cost cost)
+/* Is it what is known already? A rough measure is news only where it is less, or the first. */
+static bool is_known(struct cost cost, struct cost known)
+{
+	if (known.ns_per_unit == 0 || cost.helpers_wait != known.helpers_wait || cost.rough < known.rough)
+		return false;
+	return cost.ns_per_unit > known.ns_per_unit * (1 - ABOUT) &&
+	       (cost.rough || cost.ns_per_unit < known.ns_per_unit * (1 + ABOUT));
+}
+
+void cost_remember(const void *identity, struct cost cost, struct cost known)
 {
 	uint64_t h = hash(identity);
 	float ns = (float)(cost.helpers_wait ? -cost.ns_per_unit : cost.ns_per_unit);
 	uint32_t bits;
 
+	if (is_known(cost, known))
+		return;
 	memcpy(&bits, &ns, sizeof(bits));
+	bits = cost.rough ? bits | ROUGH : bits & ~(uint32_t)ROUGH;
 	atomic_store_explicit(&costs[h >> (64 - COST_BITS)], (h & UINT32_MAX) << 32 | bits, memory_order_relaxed);
 }

@@ -83,16 +83,21 @@ size_t pace_next(const struct pace *pace, size_t quantum, size_t remaining, size
 void pace_update(struct pace *pace, size_t units, uint64_t ns);
 
 /*
- * What is remembered of each kind of work (identity): what a unit cost when it was last seen, in ns, 0: not known; and
- * whether helpers only waited. One table for the process, without locks: entries that collide forget each other, which
- * costs speed, nothing else.
+ * What is remembered of each kind of work (identity), from the last run that had news. One table for the process,
+ * without locks: entries that collide forget each other, which costs speed, nothing else.
  */
 struct cost {
-	double ns_per_unit;
-	bool helpers_wait;
+	double ns_per_unit; /* 0: not known */
+	bool helpers_wait;  /* for each other: they did little else */
+	bool rough;	    /* measured over so short a time that the calls themselves show: it may be much less */
 };
 
+/* What units that took ns have shown. */
+struct cost cost_measured(size_t units, uint64_t ns, bool helpers_wait);
+
 struct cost cost_recall(const void *identity);
-void cost_remember(const void *identity, struct cost cost);
+
+/* cost is new, known was recalled before. What is no news is not written: runs at the same time share the table. */
+void cost_remember(const void *identity, struct cost cost, struct cost known);
 
 #endif

@@ -19,8 +19,12 @@ int take_ctl(struct ktask_ctl *to, const struct ktask_ctl *from)
 	for (size_t i = sizeof(*to); i < size; i++)
 		if (((const char *)from)[i])
 			return -E2BIG; /* made by a newer one, with a feature in use that is not known here */
-	memset(to, 0, sizeof(*to));
-	memcpy(to, from, size < sizeof(*to) ? size : sizeof(*to));
+	if (size == sizeof(*to)) {
+		*to = *from; /* nearly always, and several times as fast */
+	} else {
+		memset(to, 0, sizeof(*to));
+		memcpy(to, from, size < sizeof(*to) ? size : sizeof(*to));
+	}
 	if (!to->kc_iter_func)
 		to->kc_iter_func = ktask_iter_range;
 	return to->kc_thread_func && to->kc_min_chunk_size ? 0 : -EINVAL;

@@ -72,6 +72,20 @@ void heartbeat_recall(struct run *run)
 		run->floor_ns = FLOOR_NS;
 }
 
+bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
+{
+	/* Sizes that would be refused go the long way. */
+	return run->known.ns_per_unit > 0 && run->known.ns_per_unit * (double)node->kn_task_size < WARM_NS &&
+	       node->kn_task_size - 1 < KTASK_MAX_SIZE &&
+	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_report &&
+	       !run->ctl.kc_trace;
+}
+
+void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
+{
+	cost_remember(identity(run), cost_measured(units, now - run->begin, run->known.helpers_wait), run->known);
+}
+
 /* The node where the next helper is needed most: each cursor in turn, as the kernel's does. -1: any. */
 static int node_for_helper(struct run *run)
 {
@@ -129,23 +143,27 @@ void heartbeat_begin(struct worker *caller)
 {
 	struct run *run = caller->run;
 	uint64_t spent = short_runs.spent;
+	double ns_per_unit = run->known.ns_per_unit;
 
 	if (max_threads(run) == 1)
 		return;
-	if (run->known.ns_per_unit > 0 && run->known.ns_per_unit * (double)run->cut.total < WARM_NS)
+	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < WARM_NS)
 		return;
+	/* What a few short units have shown says little of many: the first chunk will tell. */
+	if (run->known.rough && run->nr_chunks > FEW_CHUNKS)
+		ns_per_unit = 0;
 	if (caller->now - short_runs.end > QUICK_NS)
 		spent = short_runs.spent = 0;
 	run->team.hot = spent > 0;
 	if (pool_is_warm()) {
-		call_if_worth(caller, caller->pace.ns_per_unit, price(run));
+		call_if_worth(caller, ns_per_unit, price(run));
 	} else if ((double)spent > price(run)) {
 		/* Earned together, if another one like them gains anything at all. */
 		short_runs.spent = 0;
-		call_if_worth(caller, caller->pace.ns_per_unit, WARM_NS);
+		call_if_worth(caller, ns_per_unit, WARM_NS);
 	} else {
 		/* Memory may deceive: what is not far above the price waits for the heartbeat. */
-		call_if_worth(caller, caller->pace.ns_per_unit, 2 * price(run));
+		call_if_worth(caller, ns_per_unit, 2 * price(run));
 	}
 }
 
@@ -192,12 +210,11 @@ void heartbeat_end(struct worker *caller)
 {
 	struct run *run = caller->run;
 	bool alone = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) == 0;
-	struct cost cost = { .helpers_wait = alone ? run->known.helpers_wait : max_threads(run) < run->nr_holes };
+	bool helpers_wait = alone ? run->known.helpers_wait : max_threads(run) < run->nr_holes;
 
-	if (caller->pace.units) {
-		cost.ns_per_unit = (double)caller->pace.ns / (double)caller->pace.units;
-		cost_remember(identity(run), cost);
-	}
+	if (caller->pace.units)
+		cost_remember(identity(run), cost_measured(caller->pace.units, caller->pace.ns, helpers_wait),
+			      run->known);
 	if (alone && run->nr_holes > 1)
 		short_runs.spent += caller->now - run->begin;
 	short_runs.end = alone ? caller->now : clock_ns();

@@ -8,6 +8,9 @@
 /* What is known of the run's kind of work from earlier runs; before its first chunk. */
 void heartbeat_recall(struct run *run);
 
+/* Is it over before a helper could help, by what is known, and is there nobody who wants to know more of it? */
+bool heartbeat_is_short(const struct run *run, const struct ktask_node *node);
+
 /* By the caller before its first chunk, by a helper before its first, and by each after each chunk: may call a helper. */
 void heartbeat_begin(struct worker *caller);
 void heartbeat_join(struct worker *helper);
@@ -18,5 +21,6 @@ size_t heartbeat_size(const struct worker *w);
 
 /* Remembers what the run has shown, when it went well. */
 void heartbeat_end(struct worker *caller);
+void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now);
 
 #endif

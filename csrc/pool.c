@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * pool.c: helpers, and how they are called, sent home and waited for. The helper's side is in this file, the caller's in
- * team.c.
+ * team.c; birth.c makes their threads.
  *
  * Words
  *   helper   a thread of the pool, bound to the CPUs of one node. It serves one team at a time. There is a place in the
@@ -26,9 +26,10 @@
  *   4. wait until the word has CALLED. Parked, it sleeps only while the word is PARKED, which futex_wait compares in
  *      the kernel in one step with falling asleep: had CALLED been added before, it does not sleep; after, step 3
  *      wakes it. So no call is slept through.
- *   5. exchange the word for RUNNING if it still has CALLED, and become the owner. Then do team->work.
+ *   5. exchange the word for RUNNING if it still has CALLED, and become the owner. Then do team->work, unless it came so
+ *      late that somebody else must want its CPU (retreat.c).
  * Leaving (leave), by the helper
- *   6. clear its bit in team->called, take back its priority, subtract from team->here. The team may be gone now.
+ *   6. clear its bit in team->called, take back what it was lent, subtract from team->here. The team may be gone now.
  *      If that made 0 of a count whose caller sleeps, futex_wake: the address may be somebody else's by then, who
  *      sees a spurious wake-up, as every user of a futex must expect.
  *   7. set the word to PARKED or LINGERING, then the idle bit: nobody owns it.
@@ -55,6 +56,7 @@
 
 #include "clock.h"
 #include "futex.h"
+#include "ktask.h"
 #include "limits.h"
 #include "pool_private.h"
 #include "priority.h"
@@ -76,9 +78,6 @@ enum { LINGER_NS = 50000 };
 /* While it lingers: how often it lets others run, and the gap in its own time that tells that they did. */
 enum { YIELD_NS = 2000, PREEMPTED_NS = 10000 };
 
-/* After a thread could not be made, runs go on without for so long before the next try. */
-enum { NO_BIRTHS_NS = 100000000 };
-
 struct pool pool = {
 	.starting = PTHREAD_MUTEX_INITIALIZER,
 	.wake_ns = FIRST_WAKE_NS,
@@ -86,6 +85,7 @@ struct pool pool = {
 };
 
 THREAD_LOCAL struct team *serving;
+THREAD_LOCAL int thread_number;
 
 const char *pool_why_off(void)
 {
@@ -95,6 +95,17 @@ const char *pool_why_off(void)
 const struct topology *pool_topology(void)
 {
 	return &pool.topology;
+}
+
+int ktask_thread(void)
+{
+	return thread_number;
+}
+
+size_t ktask_max_threads(void)
+{
+	pool_start();
+	return (size_t)pool_nr_helpers() + 1;
 }
 
 unsigned pool_forks(void)
@@ -262,7 +273,7 @@ static void become_idle(struct helper *h)
 	set_idle(h);
 }
 
-static void *helper_main(void *arg)
+void *helper_main(void *arg)
 {
 	struct helper *h = arg;
 	unsigned forks = pool_forks();
@@ -272,6 +283,7 @@ static void *helper_main(void *arg)
 	name[15] = '\0'; /* what the kernel keeps */
 	pthread_setname_np(pthread_self(), name);
 	h->tid = gettid();
+	thread_number = h->id + 1;
 	waits_open(&h->waits);
 	priority_step_back();
 	if (atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed) == 1)
@@ -301,60 +313,6 @@ static void *helper_main(void *arg)
 		become_idle(h);
 	}
 	return NULL;
-}
-
-/* Signals are for the program's own threads; only those that a thread brings on itself stay open. */
-static void block_signals(sigset_t *before)
-{
-	static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
-	sigset_t all;
-
-	sigfillset(&all);
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		sigdelset(&all, own[i]);
-	pthread_sigmask(SIG_BLOCK, &all, before);
-}
-
-static bool create(struct helper *h, const struct cpus *cpus)
-{
-	pthread_attr_t attr;
-	sigset_t before;
-	bool ok;
-
-	if (pthread_attr_init(&attr) != 0)
-		return false;
-	if (cpus)
-		pthread_attr_setaffinity_np(&attr, sizeof(*cpus), (const cpu_set_t *)cpus);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	block_signals(&before);
-	ok = pthread_create(&h->thread, &attr, helper_main, h) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	return ok;
-}
-
-bool give_birth(struct helper *h, const struct cpus *cpus)
-{
-	uint64_t now = clock_ns();
-
-	if (now < atomic_load_explicit(&pool.no_births_before, memory_order_relaxed))
-		return false;
-	atomic_fetch_add_explicit(&pool.coming, 1, memory_order_relaxed);
-	/* CPUs are refused when they have gone offline in the meantime; the next call will place the helper. */
-	h->born = create(h, cpus) || create(h, NULL);
-	if (!h->born) {
-		atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed);
-		atomic_store_explicit(&pool.no_births_before, now + NO_BIRTHS_NS, memory_order_relaxed);
-	}
-	return h->born;
-}
-
-void await_births(void)
-{
-	uint32_t coming;
-
-	while ((coming = atomic_load_explicit(&pool.coming, memory_order_relaxed)) != 0)
-		futex_wait(&pool.coming, coming, FUTEX_FOREVER);
 }
 
 /* ---- making the pool -------------------------------------------------------------------------------------------- */
@@ -502,6 +460,7 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
 	pthread_mutex_unlock(&pool.starting);
+	thread_number = 0; /* a helper that forks is none in the child, where there will be another one in its place */
 	atomic_fetch_add_explicit(&pool.forks, 1, memory_order_relaxed);
 	atomic_store_explicit(&pool.nr_lingering, 0, memory_order_relaxed);
 	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);

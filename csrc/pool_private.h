@@ -8,6 +8,7 @@
 #include "thread_local.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -70,6 +71,9 @@ extern struct pool pool;
 /* The team that this thread, a helper, works for. */
 extern THREAD_LOCAL struct team *serving;
 
+/* ktask_thread(). */
+extern THREAD_LOCAL int thread_number;
+
 /* Ends the ownership of a helper: anybody may take it. */
 void set_idle(struct helper *h);
 
@@ -81,6 +85,12 @@ bool give_birth(struct helper *h, const struct cpus *cpus);
 
 /* Waits until all threads that were made are up. */
 void await_births(void);
+
+/* What a helper's thread does, from its birth on; arg is the helper. */
+void *helper_main(void *arg);
+
+/* Signals are for the program's own threads, so threads that are made in between are without. */
+void block_signals(sigset_t *before);
 
 /* Adds a measurement to pool.wake_ns or pool.answer_ns. */
 void pool_measured(_Atomic uint32_t *average, uint64_t ns);

@@ -235,7 +235,6 @@ static int node_of_caller(const struct run *run)
 /* What a run begins with; all that could be refused has been. */
 static void prepare(struct run *run, struct chunk *holes)
 {
-	heartbeat_recall(run);
 	run->holes.chunk = holes;
 	run->chunk_failed = false;
 	atomic_init(&run->holes.nr, 0);
@@ -283,6 +282,19 @@ static int run_cut(struct run *run)
 	return error;
 }
 
+/* A run that is over before anybody could help, with nobody to tell of it: one chunk, and nothing is prepared. */
+static int run_at_once(const struct run *run, const struct ktask_node *node)
+{
+	const struct ktask_ctl *ctl = &run->ctl;
+	void *end = ctl->kc_iter_func == ktask_iter_range ? (char *)node->kn_start + node->kn_task_size
+							  : ctl->kc_iter_func(node->kn_start, node->kn_task_size);
+	int result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
+
+	if (result == KTASK_RETURN_SUCCESS)
+		heartbeat_end_at_once(run, node->kn_task_size, clock_ns());
+	return result;
+}
+
 int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *ctl)
 {
 	struct run run;
@@ -292,10 +304,13 @@ int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *
 		error = check_nodes(nodes, nr_nodes);
 	if (error)
 		return error;
+	run.begin = clock_ns();
+	heartbeat_recall(&run);
+	if (nr_nodes == 1 && heartbeat_is_short(&run, &nodes[0]))
+		return run_at_once(&run, &nodes[0]);
 
 	struct cursor cursors[nr_nodes ? nr_nodes : 1];
 
-	run.begin = clock_ns();
 	run.cut.cursors = cursors;
 	error = cut_init(&run.cut, nodes, nr_nodes, &run.ctl);
 	if (error)

@@ -270,6 +270,14 @@ int ktask_init(void);
 void ktask_waited(uint64_t ns);
 
 /*
+ * The number of the calling thread: n for the pool's helper number n - 1, 0 for any other thread. No two threads that
+ * work on the same run have the same one, and all are below ktask_max_threads(): an index into what each thread has
+ * of its own. ktask_max_threads() makes the pool's tables, if they are not there yet, and does not change then.
+ */
+int ktask_thread(void);
+size_t ktask_max_threads(void);
+
+/*
  * Describes, as a JSON object, the machine and the pool as ktask sees them. Like snprintf: writes at most size bytes,
  * a closing 0 included, and returns the length that the whole text has.
  */
@@ -290,6 +298,16 @@ static inline int ktask_init(void)
 static inline void ktask_waited(uint64_t ns)
 {
 	(void)ns;
+}
+
+static inline int ktask_thread(void)
+{
+	return 0;
+}
+
+static inline size_t ktask_max_threads(void)
+{
+	return 1;
 }
 
 static inline uint64_t ktask_serial_ns(void)

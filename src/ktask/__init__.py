@@ -16,6 +16,7 @@ Everyday calls are ``parallel_for``, ``run`` and ``run_numa`` with a ``Ctl``; th
 
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
+from ktask._grid import parallel_for_2d
 from ktask._info import info, init
 from ktask._kernel import (
     DEFINE_KTASK_CTL,
@@ -27,6 +28,7 @@ from ktask._kernel import (
     ktask_run,
     ktask_run_numa,
 )
+from ktask._reduce import map, reduce
 from ktask._run import Report, last_report, parallel_for, run, run_numa
 from ktask._trace import Event, Trace
 
@@ -52,7 +54,10 @@ __all__ = [
     "ktask_run",
     "ktask_run_numa",
     "last_report",
+    "map",
     "parallel_for",
+    "parallel_for_2d",
+    "reduce",
     "run",
     "run_numa",
 ]

@@ -150,11 +150,10 @@ static double py_recall(uintptr_t identity)
 /* Python has done a run by itself, as one chunk. */
 static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error)
 {
-    struct cost cost = cost_recall((const void *)identity);
+    struct cost known = cost_recall((const void *)identity);
 
-    cost.ns_per_unit = (double)ns / (double)units;
     if (!error)
-        cost_remember((const void *)identity, cost);
+        cost_remember((const void *)identity, cost_measured(units, ns, known.helpers_wait), known);
     last_report = (struct ktask_report){ .kr_ns = ns, .kr_chunks = 1, .kr_threads = 1, .kr_error = error };
 }
 #else

@@ -2,6 +2,8 @@
 /* The header in C++: typed functions, all the setters, and both ways to call. */
 #include "check.h"
 #include "ktask.h"
+#include "ktask_2d.h"
+#include "ktask_reduce.h"
 
 #include <atomic>
 #include <vector>

@@ -61,6 +61,8 @@ def test_the_sdist_has_all_that_it_takes(sdist: Path) -> None:
         Path(name)
         for name in (
             "csrc/include/ktask.h",
+            "csrc/include/ktask_2d.h",
+            "csrc/include/ktask_reduce.h",
             "src/ktask/_build.py",
             "src/ktask/py.typed",
             "src/ktask/_core.pyi",

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What instructions.sh counts the instructions of. Alone, it checks that these do what they are said to. */
+#include "check.h"
+
+#include "../../csrc/chunk.h"
+
+enum { CLAIMS = 1000 };
+
+static int nothing(void *start, void *end, void *arg)
+{
+	(void)start, (void)end, (void)arg;
+	return KTASK_RETURN_SUCCESS;
+}
+
+static const char kind;
+static struct ktask_report report = KTASK_REPORT_INITIALIZER;
+static struct cursor cursor;
+static struct cut cut = { .cursors = &cursor };
+
+/* A run of two units that do nothing, and are known to. */
+__attribute__((noinline)) static int empty_run(struct ktask_ctl *ctl)
+{
+	return ktask_run(AT(0), 2, ctl);
+}
+
+/* The same with a report, which takes the way that longer runs take. */
+__attribute__((noinline)) static int reported_run(struct ktask_ctl *ctl)
+{
+	ktask_ctl_set_report(ctl, &report);
+	return ktask_run(AT(0), 2, ctl);
+}
+
+/* All that a thread does between two chunks, but for reading the clock. */
+__attribute__((noinline)) static int claims(void)
+{
+	struct pace pace = { .ns_per_unit = 1000 };
+	struct chunk chunk;
+	int n = 0;
+
+	while (cut_claim(&cut, &cursor, pace_next(&pace, cut.quantum, cursor_remaining(&cursor), 2, 1000, 1000),
+			 &chunk)) {
+		pace_update(&pace, chunk.to - chunk.from, 1000);
+		n++;
+	}
+	return n;
+}
+
+int main(void)
+{
+	const struct cost cheap = { .ns_per_unit = 1 }, unknown = { 0 };
+	struct ktask_node node = { AT(0), CLAIMS, NUMA_NO_NODE };
+	DEFINE_KTASK_CTL(ctl, nothing, NULL, 1);
+
+	CHECK(ktask_init() == 0);
+	ktask_ctl_set_identity(&ctl, &kind);
+	cost_remember(&kind, cheap, unknown);
+	CHECK(ktask_run(AT(0), 2, &ctl) == KTASK_RETURN_SUCCESS); /* the first time, the linker has things to do */
+	cost_remember(&kind, cheap, unknown);
+	CHECK(empty_run(&ctl) == KTASK_RETURN_SUCCESS);
+	cost_remember(&kind, cheap, unknown);
+	CHECK(reported_run(&ctl) == KTASK_RETURN_SUCCESS && report.kr_chunks == 1);
+	CHECK(cut_init(&cut, &node, 1, &ctl) == 0);
+	CHECK(claims() == CLAIMS);
+	return 0;
+}

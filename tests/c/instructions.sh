@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# How many instructions the shortest runs and a thousand claims take, beside what was recorded: a slower hot path is
+# noticed here, on any machine however busy. Up to a tenth more passes; a tenth less asks for a new record.
+set -eu
+
+csrc=${CSRC:-../../csrc}
+cc=${CC:-cc}
+
+# Recorded with this compiler, -O2.
+compiler="gcc 12 x86_64"
+record="empty_run 304 reported_run 1183 claims 159109"
+
+test -z "${SANITIZE:-}" || exit 77 # counts something else
+command -v valgrind > /dev/null || exit 77
+test "$($cc --version | sed -n '1s/ .*//p') $($cc -dumpversion | sed 's/\..*//') $(uname -m)" = "$compiler" || exit 77
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+$cc -std=c11 -O2 -pthread -I "$csrc/include" -o "$work/instructions" instructions.c "$csrc"/*.c
+
+# count(function): instructions in it and in all that it calls, once
+count() {
+	valgrind --tool=callgrind --callgrind-out-file="$work/out" --toggle-collect="$1" "$work/instructions" \
+		> "$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+	sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$work/log"
+}
+
+set -- $record
+status=0
+while test $# -gt 0; do
+	counted=$(count "$1")
+	echo "$1: $counted instructions, recorded $2"
+	if test "$counted" -gt $(($2 * 11 / 10)); then
+		echo "$1 has become slower" >&2
+		status=1
+	elif test "$counted" -lt $(($2 * 9 / 10)); then
+		echo "$1 has become quicker: record $counted" >&2
+		status=1
+	fi
+	shift 2
+done
+exit $status

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A run that is known to be over before a helper could come is one plain call: with the same results as any other, and
+ * what is learned from it misleads no longer run. And what the memory of costs keeps, and what it does not.
+ */
+#include "check.h"
+
+#include "../../csrc/chunk.h"
+
+enum { UNITS = 8 };
+
+struct seen {
+	unsigned char done[UNITS];
+	int calls, moves, undone, result;
+};
+
+static int mark(unsigned char *start, unsigned char *end, struct seen *seen)
+{
+	seen->calls++;
+	if (seen->result)
+		return seen->result;
+	while (start < end)
+		(*start++)++;
+	return KTASK_RETURN_SUCCESS;
+}
+
+static void unmark(unsigned char *start, unsigned char *end, struct seen *seen)
+{
+	seen->undone++;
+	while (start < end)
+		(*start++)--;
+}
+
+static struct seen *moved_for;
+
+static unsigned char *move(unsigned char *position, size_t size)
+{
+	moved_for->moves++;
+	return position + size;
+}
+
+static const char quick, refused;
+static const struct cost one_ns = { .ns_per_unit = 1 }, unknown = { 0 };
+
+/* Runs all units, known to take 1 ns each. */
+static int run(struct seen *seen, struct ktask_ctl *ctl)
+{
+	cost_remember(&quick, one_ns, unknown);
+	ktask_ctl_set_identity(ctl, &quick);
+	ktask_ctl_set_undo_func(ctl, unmark);
+	return ktask_run(seen->done, UNITS, ctl);
+}
+
+static void one_call_does_it(void)
+{
+	struct seen seen = { .result = 0 };
+	DEFINE_KTASK_CTL(ctl, mark, &seen, 1);
+
+	for (int i = 1; i <= 3; i++) {
+		CHECK(run(&seen, &ctl) == KTASK_RETURN_SUCCESS);
+		CHECK(seen.calls == i);
+		for (int u = 0; u < UNITS; u++)
+			CHECK(seen.done[u] == i);
+	}
+	CHECK(ktask_run(seen.done, 0, &ctl) == KTASK_RETURN_SUCCESS && seen.calls == 3);
+}
+
+static void iterators_are_asked_once(void)
+{
+	struct seen seen = { .result = 0 };
+	DEFINE_KTASK_CTL(ctl, mark, &seen, 1);
+
+	moved_for = &seen;
+	ktask_ctl_set_iter_func(&ctl, move);
+	CHECK(run(&seen, &ctl) == KTASK_RETURN_SUCCESS);
+	CHECK(seen.calls == 1 && seen.moves == 1 && seen.done[UNITS - 1] == 1);
+}
+
+/* What failed has cleaned up after itself, and nothing else was finished. */
+static void failures_undo_nothing(void)
+{
+	struct seen seen = { .result = 42 };
+	DEFINE_KTASK_CTL(ctl, mark, &seen, 1);
+
+	CHECK(run(&seen, &ctl) == 42);
+	CHECK(seen.calls == 1 && seen.undone == 0);
+	CHECK(cost_recall(&quick).ns_per_unit == 1); /* of a failure nothing is learned */
+}
+
+/* Also with the report that a run of more chunks would give. */
+static void reports_are_filled_in(void)
+{
+	struct ktask_report report = KTASK_REPORT_INITIALIZER;
+	struct seen seen = { .result = 0 };
+	DEFINE_KTASK_CTL(ctl, mark, &seen, 1);
+
+	ktask_ctl_set_report(&ctl, &report);
+	CHECK(run(&seen, &ctl) == KTASK_RETURN_SUCCESS);
+	CHECK(report.kr_chunks == 1 && report.kr_threads == 1 && report.kr_called == 0);
+}
+
+/* However little is known to be enough, what has to be refused is. */
+static void sizes_are_looked_at(void)
+{
+	DEFINE_KTASK_CTL(ctl, mark, NULL, 1);
+
+	cost_remember(&refused, (struct cost){ .ns_per_unit = 1e-18 }, unknown);
+	ktask_ctl_set_identity(&ctl, &refused);
+	CHECK(ktask_run(AT(0), KTASK_MAX_SIZE + 1, &ctl) < 0);
+	CHECK(ktask_run(AT(UINTPTR_MAX - 1), 4, &ctl) < 0);
+}
+
+static void memory_keeps_what_is_news(void)
+{
+	static const char work;
+	struct cost long_run = cost_measured(1000, 1000000, false);
+
+	CHECK(long_run.ns_per_unit == 1000 && !long_run.rough);
+	CHECK(cost_recall(&work).ns_per_unit == 0);
+	cost_remember(&work, long_run, unknown);
+	CHECK(cost_recall(&work).ns_per_unit > 999 && !cost_recall(&work).rough);
+
+	/* A unit alone took 900 ns more: that was the call, or a cold cache. */
+	cost_remember(&work, cost_measured(1, 1900, false), cost_recall(&work));
+	CHECK(cost_recall(&work).ns_per_unit < 1001);
+	/* It cannot be more than it took in all. */
+	cost_remember(&work, cost_measured(2, 500, false), cost_recall(&work));
+	CHECK(cost_recall(&work).rough && cost_recall(&work).ns_per_unit < 251);
+	/* A better measure replaces a rough one, whatever it says. */
+	cost_remember(&work, cost_measured(100, 50000, false), cost_recall(&work));
+	CHECK(!cost_recall(&work).rough && cost_recall(&work).ns_per_unit > 499);
+	/* About the same is no news; that helpers wait is. */
+	cost_remember(&work, cost_measured(100, 51000, false), cost_recall(&work));
+	CHECK(cost_recall(&work).ns_per_unit < 501);
+	cost_remember(&work, cost_measured(100, 51000, true), cost_recall(&work));
+	CHECK(cost_recall(&work).ns_per_unit > 509 && cost_recall(&work).helpers_wait);
+	cost_remember(&work, cost_measured(100, 80000, false), cost_recall(&work));
+	CHECK(cost_recall(&work).ns_per_unit > 799 && !cost_recall(&work).helpers_wait);
+}
+
+int main(void)
+{
+	one_call_does_it();
+	iterators_are_asked_once();
+	failures_undo_nothing();
+	reports_are_filled_in();
+	sizes_are_looked_at();
+	memory_keeps_what_is_news();
+	return 0;
+}
