@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -221,6 +222,54 @@ static void stubborn(void)
 	stop_hogs();
 }
 
+static int nr_schedstats(void)
+{
+	char path[40], target[100];
+	int n = 0;
+
+	for (int fd = 0; fd < 100; fd++) {
+		ssize_t length;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		length = readlink(path, target, sizeof(target) - 1);
+		if (length < 0)
+			continue;
+		target[length] = '\0';
+		n += strstr(target, "schedstat") != NULL;
+	}
+	return n;
+}
+
+/* A child keeps nothing open of helpers that it has not got, nor closes what is not theirs any more. */
+static void files(void)
+{
+	int n, kept = -1;
+	pid_t child;
+
+	CHECK(ktask_init() == 0);
+	n = nr_schedstats();
+	CHECK(n > 0);
+	child = fork();
+	if (child == 0) {
+		CHECK(nr_schedstats() == 0);
+		exit(0);
+	}
+	check_child(child);
+	CHECK(nr_schedstats() == n);
+
+	for (int fd = 3; fd < 100; fd++)
+		close(fd);
+	for (int i = 0; i < n; i++)
+		kept = open("/dev/null", O_RDONLY);
+	CHECK(kept == 2 + n);
+	child = fork();
+	if (child == 0) {
+		CHECK(fcntl(kept, F_GETFD) != -1);
+		exit(0);
+	}
+	check_child(child);
+}
+
 int main(void)
 {
 	CHECK(sched_getaffinity(0, sizeof(allowed), &allowed) == 0);
@@ -236,5 +285,6 @@ int main(void)
 	in_child(refused_from_the_start);
 	in_child(refused_all_of_a_sudden);
 	in_child(stubborn);
+	in_child(files);
 	return 0;
 }
