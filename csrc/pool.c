@@ -296,6 +296,7 @@ void *helper_main(void *arg)
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
 		now = clock_ns();
 		answer = now - h->called_at;
+		h->unanswered_ns = 0;
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
 		serving = team;
 		if (answer > LATE_NS && !pool.stubborn && waits_late(&h->waits, now)) {

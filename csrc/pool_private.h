@@ -32,6 +32,7 @@ struct helper {
 	pthread_t thread;
 	bool lingers; /* its last call came soon enough to linger for the next */
 	uint64_t called_at;
+	uint64_t unanswered_ns; /* that callers have waited for it in vain since it last came */
 	uint64_t idle_since;
 	pthread_t placed_by; /* the caller for whom it was placed, */
 	int placed_off;	     /* the CPU that it keeps away from, */

@@ -12,8 +12,8 @@
  * it had to make way (ru_nivcsw) is a bad sign: the kernel's own threads and a change of its CPUs count as well.
  *   - A helper that was woken and came late, because it waited, goes home before it has begun. SCHED_BATCH makes this
  *     the usual case: woken beside somebody who works, it has to wait until that one's time slice is over. The neighbour
- *     has lost nothing then but a look at the clock. A run too short to see it come at all (it is sent home before) is
- *     no different.
+ *     has lost nothing then but a look at the clock. The same if it was sent home before it came at all; and callers
+ *     that were never answered for a millisecond in all need no helper to tell them (team.c).
  *   - One that works looks between chunks, twice in a millisecond, and goes home when it waited for a good part of the
  *     time.
  *

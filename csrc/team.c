@@ -9,6 +9,15 @@
 
 #include <sched.h>
 
+/* Calls that nobody came to, for so long in all: somebody else must be on the CPUs. A free one answers in 0.1 ms. */
+enum { UNANSWERED_NS = 1000000 };
+
+/*
+ * The caller waits so long before it looks whether the helper it waits for has got a CPU: chunks are shorter as a rule, and
+ * a time slice is much longer.
+ */
+enum { STARVED_NS = 300000 };
+
 void team_init(struct team *team, void (*work)(struct team *team, int helper, int node), unsigned max)
 {
 	team->work = work;
@@ -277,30 +286,75 @@ static void dismiss(struct team *team)
 			limits_give_back(h->node);
 			give_place_back(team);
 			team->nr_cancelled++;
+			h->unanswered_ns += clock_ns() - h->called_at;
+			if (h->unanswered_ns > UNANSWERED_NS && !pool.stubborn) {
+				h->unanswered_ns = 0;
+				retreat(limits_running());
+			}
 			set_idle(h);
 		}
 	}
 }
 
+/* What the waiting caller has lent, and what had been done by then. */
+struct loan {
+	const struct helper *to;
+	uint64_t at;
+	uint64_t cpu_ns; /* the helper's */
+	bool settled;	 /* it has had a look at how the helper gets on with it */
+};
+
+static uint64_t cpu_time(const struct helper *h)
+{
+	clockid_t clock;
+	struct timespec t = { 0 };
+
+	if (pthread_getcpuclockid(h->thread, &clock) == 0)
+		clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 /*
- * Lends what the caller does not need while it waits to one helper that still runs: its priority, where that can be
- * taken back, and its CPU, which falls idle now and pulls the helper over if that has to wait where it is. The helper
- * gives both back when it leaves.
+ * The CPU first: the helper may use it, and the kernel brings it over, or not. If after a while it has hardly run, it has
+ * to: there it gets what the caller would get, whoever else is there.
  */
-static void will_one(struct team *team)
+static void lend_cpu(const struct team *team, const struct helper *h, struct loan *loan)
+{
+	uint64_t now = clock_ns();
+	struct cpus cpus = { { 0 } };
+
+	if (loan->to != h) {
+		*loan = (struct loan){ .to = h, .at = now, .cpu_ns = cpu_time(h) };
+		topology_allowed(team->caller, &cpus);
+	} else if (loan->settled || now - loan->at < STARVED_NS) {
+		return;
+	} else {
+		int cpu = sched_getcpu();
+
+		loan->settled = true;
+		if (cpu < 0 || cpu >= MAX_CPUS || cpu_time(h) - loan->cpu_ns > (now - loan->at) / 2)
+			return;
+		cpus_add(&cpus, cpu);
+	}
+	pthread_setaffinity_np(h->thread, sizeof(cpus), (const cpu_set_t *)&cpus);
+}
+
+/*
+ * Lends what the caller does not need while it waits, its CPU and, where it may take that back, its priority, to one
+ * helper that still runs. The helper gives both back when it leaves.
+ */
+static void will_one(struct team *team, struct loan *loan)
 {
 	for (int i = 0; i < pool.nr_words; i++) {
 		uint64_t bits = atomic_load_explicit(&team->called[i], memory_order_relaxed);
 
 		for (; bits; bits &= bits - 1) {
 			struct helper *h = &pool.helpers[i * HELPER_BITS + __builtin_ctzll(bits)];
-			struct cpus allowed;
 
 			if ((atomic_load_explicit(&h->word, memory_order_acquire) & STATE) != RUNNING)
 				continue;
 			/* First the loan, then the mark: who takes the mark takes back a loan that has come. */
-			topology_allowed(team->caller, &allowed);
-			pthread_setaffinity_np(h->thread, sizeof(allowed), (const cpu_set_t *)&allowed);
+			lend_cpu(team, h, loan);
 			if (priority_privileged())
 				priority_will(h->tid, priority_of_caller());
 			if (!atomic_exchange(&h->willed, true))
@@ -316,6 +370,7 @@ static void will_one(struct team *team)
 
 bool team_gather(struct team *team, uint64_t timeout_ns)
 {
+	struct loan loan = { 0 };
 	uint64_t begin, look_until;
 
 	if (atomic_load_explicit(&team->here, memory_order_acquire) == 0)
@@ -327,18 +382,20 @@ bool team_gather(struct team *team, uint64_t timeout_ns)
 	while (atomic_load_explicit(&team->here, memory_order_acquire) != 0 && clock_ns() < look_until)
 		clock_pause();
 	while (atomic_load_explicit(&team->here, memory_order_acquire) != 0) {
-		uint64_t now = clock_ns();
+		uint64_t now = clock_ns(), rest = timeout_ns - (now - begin);
 		uint32_t here;
 
 		if (now - begin >= timeout_ns)
 			return false;
 		dismiss(team);
 		here = atomic_load_explicit(&team->here, memory_order_relaxed);
-		will_one(team);
+		will_one(team, &loan);
+		if (loan.to && !loan.settled && rest > STARVED_NS)
+			rest = STARVED_NS;
 		/* Whoever left after the load, the willed one for one, has changed the word: then there is news. */
 		if (here != 0 && atomic_compare_exchange_strong_explicit(&team->here, &here, here | TEAM_CALLER_SLEEPS,
 									 memory_order_relaxed, memory_order_relaxed))
-			futex_wait(&team->here, here | TEAM_CALLER_SLEEPS, timeout_ns - (now - begin));
+			futex_wait(&team->here, here | TEAM_CALLER_SLEEPS, rest);
 		atomic_fetch_and_explicit(&team->here, ~TEAM_CALLER_SLEEPS, memory_order_relaxed);
 	}
 	return true;
