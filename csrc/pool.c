@@ -234,31 +234,32 @@ static void await_call(struct helper *h)
 	}
 }
 
-void take_back_loan(struct helper *h)
+void take_back(struct helper *h, unsigned lent)
 {
-	h->placed = 0; /* anew at the next call, also when it lingers */
-	h->placed_off = -1;
-	if (priority_privileged())
+	if (lent & LENT_PRIORITY)
 		priority_restore(h->tid);
+	if (lent & LENT_CPU) {
+		h->placed = 0; /* anew at the next call, also when it lingers */
+		h->placed_off = -1;
+	}
 }
 
 /* Step 6. */
 static void leave(struct helper *h, struct team *team)
 {
-	bool willed;
+	unsigned lent;
 	uint32_t here;
 
 	/*
 	 * This and the exchange are sequentially consistent, as are their counterparts in will_one: either this helper
-	 * sees that it was willed, or the caller sees that it has left, or both. Then the priority goes back.
+	 * sees what it was lent, or the caller sees that it has left, or both. Then the loan goes back.
 	 */
 	atomic_fetch_and(&team->called[h->id / HELPER_BITS], ~(UINT64_C(1) << (h->id % HELPER_BITS)));
-	willed = atomic_exchange(&h->willed, false);
-	if (willed)
-		take_back_loan(h);
+	lent = atomic_exchange(&h->lent, 0);
+	take_back(h, lent);
 	limits_give_back(h->node);
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
-	if (here & TEAM_CALLER_SLEEPS && (willed || here == (TEAM_CALLER_SLEEPS | 1)))
+	if (here & TEAM_CALLER_SLEEPS && (lent || here == (TEAM_CALLER_SLEEPS | 1)))
 		futex_wake(&team->here);
 }
 

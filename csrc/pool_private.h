@@ -18,9 +18,12 @@ enum { PARKED = 0, LINGERING = 1, RUNNING = 2, STATE = 3, CALLED = 4, ONE_CALL =
 /* team->here: bits 0 to 30 the helpers, bit 31: its caller sleeps until the last one has left. */
 #define TEAM_CALLER_SLEEPS (UINT32_C(1) << 31)
 
+/* helper->lent: the caller's nice; its CPU, and no other. */
+enum { LENT_PRIORITY = 1, LENT_CPU = 2 };
+
 struct helper {
 	_Alignas(64) _Atomic uint32_t word;
-	atomic_bool willed;	     /* some caller lent it its priority and its CPU */
+	_Atomic unsigned lent;	     /* LENT_: what a caller that waits has lent to it */
 	_Atomic(struct team *) team; /* written by the owner; others only compare it */
 	int id;
 	int node;
@@ -78,8 +81,8 @@ extern THREAD_LOCAL int thread_number;
 /* Ends the ownership of a helper: anybody may take it. */
 void set_idle(struct helper *h);
 
-/* By its owner, who has taken the mark off: what a caller had lent to it (will_one). */
-void take_back_loan(struct helper *h);
+/* By its owner, who has taken the marks off: gives back what a caller had lent to it (will_one). */
+void take_back(struct helper *h, unsigned lent);
 
 /* Makes the thread of a helper that the caller owns, on the given CPUs. False: the system has none to give. */
 bool give_birth(struct helper *h, const struct cpus *cpus);

@@ -281,8 +281,7 @@ static void dismiss(struct team *team)
 				continue;
 			atomic_fetch_and_explicit(&team->called[i], ~(bits & -bits), memory_order_relaxed);
 			/* Willed when it was in this team before, in the moment it left. */
-			if (atomic_exchange(&h->willed, false))
-				take_back_loan(h);
+			take_back(h, atomic_exchange(&h->lent, 0));
 			limits_give_back(h->node);
 			give_place_back(team);
 			team->nr_cancelled++;
@@ -296,12 +295,12 @@ static void dismiss(struct team *team)
 	}
 }
 
-/* What the waiting caller has lent, and what had been done by then. */
-struct loan {
-	const struct helper *to;
-	uint64_t at;
-	uint64_t cpu_ns; /* the helper's */
-	bool settled;	 /* it has had a look at how the helper gets on with it */
+/* The helper that the caller waits for, from when on, and the CPU time that it had used by then. */
+struct wait {
+	const struct helper *helper;
+	uint64_t since;
+	uint64_t cpu_ns;
+	bool settled; /* it has a CPU, or was given the caller's */
 };
 
 static uint64_t cpu_time(const struct helper *h)
@@ -314,55 +313,54 @@ static uint64_t cpu_time(const struct helper *h)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/*
- * The CPU first: the helper may use it, and the kernel brings it over, or not. If after a while it has hardly run, it has
- * to: there it gets what the caller would get, whoever else is there.
- */
-static void lend_cpu(const struct team *team, const struct helper *h, struct loan *loan)
+/* A helper that has hardly run since the caller waits is brought to the caller's CPU, to have what the caller had. */
+static bool lend_cpu(const struct helper *h, struct wait *wait)
 {
 	uint64_t now = clock_ns();
 	struct cpus cpus = { { 0 } };
+	int cpu;
 
-	if (loan->to != h) {
-		*loan = (struct loan){ .to = h, .at = now, .cpu_ns = cpu_time(h) };
-		topology_allowed(team->caller, &cpus);
-	} else if (loan->settled || now - loan->at < STARVED_NS) {
-		return;
-	} else {
-		int cpu = sched_getcpu();
-
-		loan->settled = true;
-		if (cpu < 0 || cpu >= MAX_CPUS || cpu_time(h) - loan->cpu_ns > (now - loan->at) / 2)
-			return;
-		cpus_add(&cpus, cpu);
-	}
-	pthread_setaffinity_np(h->thread, sizeof(cpus), (const cpu_set_t *)&cpus);
+	if (wait->helper != h)
+		*wait = (struct wait){ .helper = h, .since = now, .cpu_ns = cpu_time(h) };
+	if (wait->settled || now - wait->since < STARVED_NS)
+		return false;
+	wait->settled = true;
+	cpu = sched_getcpu();
+	if (cpu < 0 || cpu >= MAX_CPUS || cpu_time(h) - wait->cpu_ns > (now - wait->since) / 2)
+		return false;
+	cpus_add(&cpus, cpu);
+	return pthread_setaffinity_np(h->thread, sizeof(cpus), (const cpu_set_t *)&cpus) == 0;
 }
 
 /*
- * Lends what the caller does not need while it waits, its CPU and, where it may take that back, its priority, to one
- * helper that still runs. The helper gives both back when it leaves.
+ * Lends to one helper that still runs what the caller does not need while it waits: its priority, where that can be taken
+ * back, and its CPU, to one that starves. The helper gives back both when it leaves.
  */
-static void will_one(struct team *team, struct loan *loan)
+static void will_one(struct team *team, struct wait *wait)
 {
 	for (int i = 0; i < pool.nr_words; i++) {
 		uint64_t bits = atomic_load_explicit(&team->called[i], memory_order_relaxed);
 
 		for (; bits; bits &= bits - 1) {
 			struct helper *h = &pool.helpers[i * HELPER_BITS + __builtin_ctzll(bits)];
+			unsigned lent;
 
 			if ((atomic_load_explicit(&h->word, memory_order_acquire) & STATE) != RUNNING)
 				continue;
 			/* First the loan, then the mark: who takes the mark takes back a loan that has come. */
-			lend_cpu(team, h, loan);
-			if (priority_privileged())
+			lent = lend_cpu(h, wait) ? LENT_CPU : 0;
+			if (priority_privileged()) {
 				priority_will(h->tid, priority_of_caller());
-			if (!atomic_exchange(&h->willed, true))
+				lent |= LENT_PRIORITY;
+			}
+			if (!lent)
+				return;
+			if (!atomic_fetch_or(&h->lent, lent))
 				team->nr_willed++;
 			if (atomic_load(&team->called[i]) & (bits & -bits))
 				return;
 			/* It left before the mark came. That may be another team's by now, so it stays. */
-			if (priority_privileged())
+			if (lent & LENT_PRIORITY)
 				priority_restore(h->tid);
 		}
 	}
@@ -370,7 +368,7 @@ static void will_one(struct team *team, struct loan *loan)
 
 bool team_gather(struct team *team, uint64_t timeout_ns)
 {
-	struct loan loan = { 0 };
+	struct wait wait = { 0 };
 	uint64_t begin, look_until;
 
 	if (atomic_load_explicit(&team->here, memory_order_acquire) == 0)
@@ -389,8 +387,8 @@ bool team_gather(struct team *team, uint64_t timeout_ns)
 			return false;
 		dismiss(team);
 		here = atomic_load_explicit(&team->here, memory_order_relaxed);
-		will_one(team, &loan);
-		if (loan.to && !loan.settled && rest > STARVED_NS)
+		will_one(team, &wait);
+		if (wait.helper && !wait.settled && rest > STARVED_NS)
 			rest = STARVED_NS;
 		/* Whoever left after the load, the willed one for one, has changed the word: then there is news. */
 		if (here != 0 && atomic_compare_exchange_strong_explicit(&team->here, &here, here | TEAM_CALLER_SLEEPS,
