@@ -156,24 +156,69 @@ bool cut_claim(const struct cut *cut, struct cursor *cursor, size_t size, struct
 	return true;
 }
 
+/*
+ * How large the next chunk is: the least of three sizes.
+ *
+ *   growth     twice the thread's last chunk; the first one is as small as may be, unless the cost of a unit is known.
+ *   target     what takes about as long as the run has lasted, divided by the threads: little has been seen at first,
+ *              and the more threads, the more of them wait for one whose chunk was a surprise. So a caller that is
+ *              alone looks whether to call a helper at most twice as late as it could, and a large team is called
+ *              quickly. At least FIRST_NS, at most PACE_TARGET_NS.
+ *   the end    half of an equal share of what remains (guided: Polychronopoulos and Kuck, 1987; half of it, since the
+ *              next units may cost more than those after them), so that all finish together. But no less than
+ *              takes floor_ns: that much difference between threads no longer shows.
+ *
+ * All threads of a cursor claim on one cache line, one after the other. So the more they are, the longer the chunks:
+ * on average one claim in CLAIM_NS is made, about what a line takes to travel where machines are that large.
+ *
+ * docs/cutting.md has what comes of it, on 2 to 1,024 CPUs.
+ */
+#define FIRST_NS 5000.0
+#define CLAIM_NS 75.0
+enum { CAUTIOUS = 16 };
+
 /* As many units as take ns, if a unit takes ns_per_unit. */
 static size_t units_in(double ns, double ns_per_unit)
 {
 	double units = ns / ns_per_unit;
 
-	return units < (double)KTASK_MAX_SIZE ? (size_t)units : KTASK_MAX_SIZE;
+	return units < (double)KTASK_MAX_SIZE ? (size_t)(int64_t)units : KTASK_MAX_SIZE; /* signed: one instruction */
 }
 
-size_t pace_next(const struct pace *pace, size_t quantum, size_t remaining, size_t nr_threads, double floor_ns,
-		 double target_ns)
+/* How many of the threads are this cursor's: as large a part of them as it has of what remains. */
+static unsigned share_of(const struct cut *cut, size_t remaining, unsigned nr_threads)
 {
-	size_t size = pace->last ? 2 * pace->last : quantum;
-	size_t most = remaining / 2 / nr_threads;
+	size_t all = cut->nr_cursors > 1 ? cut_remaining(cut) : 0;
+
+	/* all is less than remaining, even 0, where others have just claimed. */
+	return all > remaining ? (unsigned)((double)nr_threads * (double)remaining / (double)all) + 1 : nr_threads;
+}
+
+size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
+		 double floor_ns, double elapsed_ns)
+{
+	size_t remaining = cursor_remaining(cursor);
+	unsigned threads = share_of(cut, remaining, nr_threads);
+	size_t size = pace->last ? 2 * pace->last : cut->quantum;
+	size_t most = remaining / 2 / threads;
 
 	if (pace->ns_per_unit > 0) {
-		size_t target = units_in(target_ns, pace->ns_per_unit);
-		size_t floor = units_in(floor_ns, pace->ns_per_unit);
+		double crowd_ns = CLAIM_NS * (double)threads, target_ns;
+		size_t target, floor;
 
+		if (floor_ns < crowd_ns)
+			floor_ns = crowd_ns;
+		target_ns = floor_ns < FIRST_NS ? FIRST_NS : floor_ns;
+		if (nr_threads == 1) {
+			floor_ns = target_ns;
+			if (pace->ns_per_unit * (double)remaining <= floor_ns)
+				return remaining;
+		}
+		target_ns += elapsed_ns / (double)(threads < CAUTIOUS ? threads : CAUTIOUS);
+		if (target_ns > PACE_TARGET_NS)
+			target_ns = PACE_TARGET_NS;
+		target = units_in(target_ns, pace->ns_per_unit);
+		floor = units_in(floor_ns, pace->ns_per_unit);
 		if (!pace->last || size > target)
 			size = target;
 		if (most < floor)
@@ -183,7 +228,7 @@ size_t pace_next(const struct pace *pace, size_t quantum, size_t remaining, size
 		size = most;
 	if (size > remaining)
 		size = remaining;
-	return size <= quantum ? quantum : size - size % quantum;
+	return size <= cut->quantum ? cut->quantum : size - size % cut->quantum;
 }
 
 void pace_update(struct pace *pace, size_t units, uint64_t ns)

@@ -71,13 +71,16 @@ struct pace {
 	uint64_t ns;	    /* and how long they took */
 };
 
+/* A chunk should take about this long: long beside a claim (0.03 us), short beside what a user calls at once. */
+#define PACE_TARGET_NS 250000.0
+
 /*
- * The size of the next chunk for one of nr_threads threads that share what remains. At first small, then growing until
- * it takes target_ns, and shrinking as the end comes near so that all finish together; but it should not take less
- * than floor_ns, where that is known.
+ * The size of the next chunk that a thread takes from cursor, as one of nr_threads (a number from a moment ago will do),
+ * elapsed_ns after the run began. Less than floor_ns would be more trouble than it is worth. The reasons are told in
+ * chunk.c.
  */
-size_t pace_next(const struct pace *pace, size_t quantum, size_t remaining, size_t nr_threads, double floor_ns,
-		 double target_ns);
+size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
+		 double floor_ns, double elapsed_ns);
 
 /* Tells how long the last chunk took. */
 void pace_update(struct pace *pace, size_t units, uint64_t ns);

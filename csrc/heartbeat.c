@@ -18,14 +18,8 @@
 #include "clock.h"
 #include "thread_local.h"
 
-/*
- * A chunk should take about this long: long beside a claim (0.03 µs), short beside what a user calls at once. Not less
- * than the floor, even at the end: that much difference between threads no longer shows. And a caller that is still
- * alone cuts no finer than it has use for: it looks after each chunk whether to call a helper.
- */
-#define TARGET_NS 250000.0
-#define FLOOR_NS  1000.0
-#define ALONE_NS  5000.0
+/* Less than this is not worth a claim and a look at the clock, and as a difference between threads does not show. */
+#define FLOOR_NS 1000.0
 
 /* A chunk is at least this many times as long as the call of the thread function itself. */
 #define CALLS_PER_CHUNK 20.0
@@ -181,29 +175,15 @@ void heartbeat(struct worker *w)
 size_t heartbeat_size(const struct worker *w)
 {
 	const struct run *run = w->run;
-	size_t remaining = cursor_remaining(w->cursor);
-	size_t threads = team_size(&run->team) + 1;
-	double floor = run->floor_ns, target = TARGET_NS;
+	double floor = run->floor_ns;
 
 	if (max_threads(run) == 1) {
 		if (!run->ctl.kc_poll_func)
-			return remaining; /* nobody to share with, nobody to ask */
-		floor = target;
-	} else if (threads == 1) {
-		floor = floor < ALONE_NS ? ALONE_NS : floor;
-		if (w->pace.ns_per_unit > 0 && w->pace.ns_per_unit * (double)remaining <= floor)
-			return remaining;
-		target = floor + (double)(w->now - run->begin); /* at most twice as late as it could be */
+			return cursor_remaining(w->cursor); /* nobody to share with, nobody to ask */
+		floor = PACE_TARGET_NS;
 	}
-	if (run->cut.nr_cursors > 1) {
-		/* This node's share of them. */
-		size_t all = cut_remaining(&run->cut); /* less than remaining, even 0, where others have just claimed */
-
-		if (all > remaining)
-			threads = (size_t)((double)threads * (double)remaining / (double)all) + 1;
-	}
-	return pace_next(&w->pace, run->cut.quantum, remaining, threads, floor,
-			 target < TARGET_NS ? target : TARGET_NS);
+	return pace_next(&w->pace, &run->cut, w->cursor, team_size(&run->team) + 1, floor,
+			 (double)(w->now - run->begin));
 }
 
 void heartbeat_end(struct worker *caller)

@@ -7,6 +7,9 @@
 #include "pool.h"
 #include "undo.h"
 
+#include <assert.h>
+#include <stddef.h>
+
 struct run {
 	/* Read by all, written before the first helper is called. */
 	struct team team; /* the first member: the team of a run is the run */
@@ -35,6 +38,13 @@ struct run {
 	/* What a unit costs, in ns, for helpers to begin with; 0: not known yet. */
 	_Atomic float ns_per_unit;
 };
+
+/* What every thread reads for each chunk shares no cache line with what others write meanwhile. */
+static_assert(offsetof(struct team, here) % 64 == 0 && offsetof(struct run, ctl) % 64 == 0,
+	      "calls and departures do not disturb who reads the plan");
+static_assert(offsetof(struct run, error) % 64 == 0 && offsetof(struct run, chunks) % 64 == 0 &&
+		      sizeof(struct run) % 64 == 0,
+	      "nor do a failure and what threads leave behind");
 
 /* One thread at work on a run. */
 struct worker {

@@ -28,6 +28,7 @@ from ktask._kernel import (
     ktask_run,
     ktask_run_numa,
 )
+from ktask._loop import loop
 from ktask._reduce import map, reduce
 from ktask._run import Report, last_report, parallel_for, run, run_numa
 from ktask._trace import Event, Trace
@@ -54,6 +55,7 @@ __all__ = [
     "ktask_run",
     "ktask_run_numa",
     "last_report",
+    "loop",
     "map",
     "parallel_for",
     "parallel_for_2d",

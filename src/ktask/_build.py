@@ -51,6 +51,9 @@ struct py_position { void *handle; void *value; };
 int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, struct py_call *call);
 int py_run_numa(struct ktask_node *nodes, size_t nr_nodes, const struct ktask_ctl *ctl, struct py_call *call);
 struct ktask_report *py_last_report(void);
+void *py_run_loop_address(void);
+void *py_thread_address(void);
+size_t ktask_max_threads(void);
 double py_recall(uintptr_t identity);
 void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error);
 
@@ -136,6 +139,26 @@ static int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, str
     struct ktask_node node = { (void *)start, size, NUMA_NO_NODE };
 
     return py_run_numa(&node, 1, ctl, call);
+}
+
+/* Called by compiled code, with what was compiled along with it (_loop_numba.py). */
+static int run_loop(size_t n, const struct ktask_ctl *ctl, ktask_thread_func chunk, void *arguments)
+{
+    struct ktask_ctl own = *ctl;
+
+    own.kc_thread_func = chunk;
+    own.kc_func_arg = arguments;
+    return py_run(0, n, &own, NULL);
+}
+
+static void *py_run_loop_address(void)
+{
+    return (void *)run_loop;
+}
+
+static void *py_thread_address(void)
+{
+    return (void *)ktask_thread;
 }
 
 #if CONFIG_KTASK

@@ -33,13 +33,12 @@ __attribute__((noinline)) static int reported_run(struct ktask_ctl *ctl)
 /* All that a thread does between two chunks, but for reading the clock. */
 __attribute__((noinline)) static int claims(void)
 {
-	struct pace pace = { .ns_per_unit = 1000 };
+	struct pace pace = { .ns_per_unit = 10000 };
 	struct chunk chunk;
 	int n = 0;
 
-	while (cut_claim(&cut, &cursor, pace_next(&pace, cut.quantum, cursor_remaining(&cursor), 2, 1000, 1000),
-			 &chunk)) {
-		pace_update(&pace, chunk.to - chunk.from, 1000);
+	while (cut_claim(&cut, &cursor, pace_next(&pace, &cut, &cursor, 2, 1000, 1000), &chunk)) {
+		pace_update(&pace, chunk.to - chunk.from, 10000);
 		n++;
 	}
 	return n;
