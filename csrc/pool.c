@@ -55,6 +55,7 @@
 #include "pool.h"
 
 #include "clock.h"
+#include "environment.h"
 #include "futex.h"
 #include "ktask.h"
 #include "limits.h"
@@ -66,7 +67,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 /* Used until the first wake has been measured; about a virtual machine's. */
@@ -319,18 +319,6 @@ void *helper_main(void *arg)
 
 /* ---- making the pool -------------------------------------------------------------------------------------------- */
 
-static long number_from_environment(const char *name, long otherwise, long max)
-{
-	const char *text = getenv(name);
-	char *end;
-	long n;
-
-	if (!text || !*text)
-		return otherwise;
-	n = strtol(text, &end, 10);
-	return *end || n < 0 ? otherwise : n > max ? max : n;
-}
-
 /* How many helpers each node may have: as many as CPUs, all together one less, for the caller; or KTASK_HELPERS. */
 static bool share_out_helpers(void)
 {
@@ -378,14 +366,8 @@ static void reset_helpers(void)
 	}
 }
 
-static bool is_off(const char *value)
-{
-	return strcasecmp(value, "off") == 0 || strcmp(value, "0") == 0;
-}
-
 static bool make_tables(void)
 {
-	const char *retreat = getenv("KTASK_RETREAT");
 	long wake_ns = number_from_environment("KTASK_WAKE_NS", -1, 1000000000);
 
 	pool.fixed_wake = wake_ns >= 0;
@@ -394,7 +376,7 @@ static bool make_tables(void)
 	if (!topology_read(&pool.topology) || !share_out_helpers())
 		return false;
 	/* Of helpers that outnumber the CPUs some always wait, and that tells nothing. */
-	pool.stubborn = retreat && *retreat ? is_off(retreat) : pool.oversubscribed;
+	pool.stubborn = is_off_in_environment("KTASK_RETREAT", pool.oversubscribed);
 	if (pool.nr_helpers == 0)
 		return true;
 	pool.helpers = aligned_alloc(_Alignof(struct helper), (size_t)pool.nr_helpers * sizeof(*pool.helpers));
@@ -482,12 +464,11 @@ static void handle_forks(void)
 /* With pool.starting held. Returns why there is no pool, or NULL: it stands. */
 static const char *start(void)
 {
-	const char *off = getenv("KTASK");
 	sigset_t before;
 
 	if (!handles_forks || !make_tables())
 		return "there was no memory for the pool";
-	if (off && is_off(off))
+	if (is_off_in_environment("KTASK", false))
 		return "KTASK=off is set in the environment";
 	if (pool.nr_helpers == 0)
 		return pool.oversubscribed ? "KTASK_HELPERS=0 is set in the environment" : "this machine has one CPU";
