@@ -2,13 +2,16 @@
 #
 #   make demo      the main job: clears memory, computes, renders a picture, serially and with ktask
 #   make test      everything that must hold
+#   make bench     how fast it is beside its peers
 #
-# Both make a virtual environment in VENV first. `make help` lists the rest.
+# All make a virtual environment in VENV first. `make help` lists the rest.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= # options of the demo, such as --quick
+QUICK ?= # anything: make bench ends within a minute, and leaves the figures of the documentation alone
+ONLY ?= # make bench measures these only: hot apart long memory python
 SOURCES = pyproject.toml setup.py MANIFEST.in $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/examples/* src/ktask/*.py)
 
 .DEFAULT_GOAL := help
@@ -27,8 +30,14 @@ test-c: $(VENV)/.test ## C tests, plain and with the sanitizers
 	$(MAKE) -C tests/c check SANITIZE=address,undefined
 	$(MAKE) -C tests/c check SANITIZE=thread
 
+test-fuzz: ## the parsers of system files, given any text, for a few seconds (needs clang)
+	$(MAKE) -C tests/fuzz check
+
 test-python: $(VENV)/.test ## Python tests
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/.bench ## measure beside other libraries; rewrites the tables and plots of the documentation
+	$(BIN)/python bench/run.py $(if $(QUICK),--quick) $(ONLY:%=--only %)
 
 lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
@@ -40,9 +49,10 @@ lib: ## the C library alone, in csrc/build
 	$(MAKE) -C csrc
 
 clean: ## remove all that was built
-	rm -rf $(VENV) build dist src/*.egg-info src/ktask/*.so
+	rm -rf $(VENV) build dist bench/build src/*.egg-info src/ktask/*.so
 	$(MAKE) -C csrc clean
 	$(MAKE) -C tests/c clean
+	$(MAKE) -C tests/fuzz clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -56,4 +66,8 @@ $(VENV)/.test: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[test]'
 	touch $@
 
-.PHONY: help demo test test-c test-python lint lib clean
+$(VENV)/.bench: $(BIN)/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --upgrade --editable '.[bench]'
+	touch $@
+
+.PHONY: help demo test test-c test-fuzz test-python bench lint lib clean

@@ -40,22 +40,42 @@ PEERS = {
 }
 
 
+def compile_(program: Path, command: list[str]) -> str | None:
+    """Runs a compiler, unless the program is newer than all that it may be made of. The complaint, or None."""
+    sources = [*HERE.glob("*.[ch]*"), *BUILD.glob("ktask/*.a"), *BUILD.glob("*.o")]
+    made = program.stat().st_mtime if program.exists() else 0.0
+    if made > max(f.stat().st_mtime for f in sources if f != program):
+        return None
+    try:
+        result = subprocess.run([*command, "-O2", "-Wall", "-o", str(program)], capture_output=True, check=False)
+    except FileNotFoundError:
+        return f"there is no {command[0]}"
+    return result.stderr.decode() if result.returncode else None
+
+
+@cache
+def build_common() -> Path:
+    """Builds the library, and the thread functions: bodies.o for the programs, bodies.so (returned) for Python."""
+    BUILD.mkdir(exist_ok=True)
+    subprocess.run(["make", "-s", "-C", CSRC, f"BUILD={BUILD / 'ktask'}"], check=True)
+    source = ["gcc", "-std=c11", "-fPIC", str(HERE / "bodies.c")]
+    complaint = compile_(BUILD / "bodies.o", [*source, "-c"]) or compile_(BUILD / "bodies.so", [*source, "-shared"])
+    if complaint:
+        raise SystemExit(complaint)
+    return BUILD / "bodies.so"
+
+
 @cache
 def build(source: str, peer: str) -> Path | None:
     """Compiles bench/<source>.cpp for a peer; None where the machine has not got it."""
     how = PEERS[peer]
-    if peer == "ktask":
-        subprocess.run(["make", "-s", "-C", CSRC, f"BUILD={BUILD / 'ktask'}"], check=True)
+    build_common()
     program = BUILD / f"{source}-{peer.replace(' ', '-')}"
-    program.parent.mkdir(exist_ok=True)
-    command = [how.compiler, "-O2", "-std=c++17", "-Wall", str(HERE / f"{source}.cpp"), "-o", str(program), *how.flags]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # the compiler
-        return None
-    if result.returncode and peer == "ktask":
-        raise SystemExit(f"{source}.cpp does not compile:\n{result.stderr}")
-    return None if result.returncode else program
+    files = [str(HERE / f"{source}.cpp"), str(BUILD / "bodies.o")]
+    complaint = compile_(program, [how.compiler, "-std=c++17", *files, *how.flags])
+    if complaint and peer == "ktask":
+        raise SystemExit(complaint)
+    return None if complaint else program
 
 
 def start(program: Path, peer: str, *arguments: object) -> subprocess.Popen[str]:

@@ -1,87 +1,223 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Measures ktask beside its peers: python bench/run.py [--quick] [--csv FILE].
+"""Measures ktask beside its peers: python bench/run.py [--quick] [--only SUITE]... [--into FOLDER].
 
-Builds bench/loops.cpp for ktask and for each peer that the machine has, runs them round after round in turns, and prints
-for each length of loop how much faster it was than the same loop run serially in the same process: medians over the
-rounds, and the CPU time for each second of serial work.
+Each library runs in processes of its own, since one whose threads spin would slow down the next, and in rounds: every
+one is measured in every round, in another order each time. Within a process, serial and parallel calls take turns.
+All raw figures go to bench/results/, and from there into the tables and plots of docs/ and README.md (report.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import statistics
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
-from peers import PEERS, build, start
+import plots
+import report
+from figures import Row
+from peers import BUILD, HERE, PEERS, build, build_common, start
 
-HOT = [1, 5, 10, 20, 50, 100, 1000]
-COLD = [20, 100, 200, 500, 1000]
+PYTHON_PEERS = {  # and what each is installed as
+    "ktask": "ktask",
+    "ktask.numpy": "ktask",
+    "numba prange": "numba",
+    "ThreadPoolExecutor": "",
+    "joblib threads": "joblib",
+    "numexpr": "numexpr",
+}
+SECONDS = 120
+"""A library that takes longer for one round hangs."""
+
+STRANGERS = 0.1
+"""CPUs that may be in use by others while figures are taken that are kept."""
 
 
-def measure(program: Path, peer: str, gap_us: int, lengths: list[int]) -> list[tuple[float, ...]]:
-    """One round of one peer: for each length, the serial and the parallel time and the CPU time, in ns."""
-    out, _ = start(program, peer, gap_us, *lengths).communicate()
-    return [tuple(map(float, line.split())) for line in out.splitlines()]
+@dataclass(frozen=True)
+class Suite:
+    """What is measured together: one program, with what it is told besides the round and the scale."""
+
+    program: str
+    arguments: tuple[int, ...] = ()
+    rounds: int = 5
+
+    def start(self, peer: str, round_: int, scale: float) -> subprocess.Popen[str]:
+        """Starts one round of one peer."""
+        if self.program == "calls":
+            command = [sys.executable, str(HERE / "calls.py"), peer, str(round_), str(scale)]
+            return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        program = build(self.program, peer)
+        assert program
+        return start(program, peer, round_, scale, *self.arguments)
+
+    def peers(self) -> tuple[list[str], list[str]]:
+        """Those that the machine has, and what is missing."""
+        if self.program == "calls":
+            build_common()
+            has = {peer: installed(peer) for peer in PYTHON_PEERS}
+            return [p for p in has if has[p]], [f"{p} (pip: {PYTHON_PEERS[p]})" for p in has if not has[p]]
+        build_common()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            programs = dict(zip(PEERS, pool.map(lambda peer: build(self.program, peer), PEERS), strict=True))
+        return [p for p in PEERS if programs[p]], [f"{p} ({PEERS[p].package})" for p in PEERS if not programs[p]]
+
+
+SUITES = {
+    "hot": Suite("short", (0, 0, 1, 2, 5, 10, 20, 50, 100, 200, 1000), 7),
+    "apart": Suite("short", (1000, 0, 1, 20, 50, 100, 200, 500, 1000), 5),
+    "long": Suite("long", rounds=3),
+    "memory": Suite("memory", rounds=3),
+    "python": Suite("calls", rounds=5),
+}
+
+
+def installed(peer: str) -> bool:
+    """Can this Python import it?"""
+    module = {"ThreadPoolExecutor": "concurrent.futures", "ktask.numpy": "ktask.numpy"}.get(peer, PYTHON_PEERS[peer])
+    return subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
+
+
+def cpu_seconds_of_others() -> float:
+    """CPU time used since the machine started, but for ours; what a hypervisor took counts as well."""
+    user, nice, system, _, _, irq, softirq, steal, *_ = map(int, first_line_of("/proc/stat").split()[1:])
+    ours = os.times()
+    total = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return total - (ours.user + ours.system + ours.children_user + ours.children_system)
+
+
+class Watch:
+    """How many CPUs were in others' use since it was made."""
+
+    def __init__(self) -> None:
+        self.begin, self.used = time.monotonic(), cpu_seconds_of_others()
+
+    def cpus(self) -> float:
+        """On average."""
+        return (cpu_seconds_of_others() - self.used) / (time.monotonic() - self.begin)
+
+
+def measure(suite: Suite, peers: list[str], rounds: int, scale: float) -> list[Row]:
+    """All rounds of all peers."""
+    rows: list[Row] = []
+    for round_ in range(rounds):
+        turn = round_ % len(peers)
+        order = peers[turn:] + peers[:turn]
+        for peer in order if round_ % 2 == 0 else order[::-1]:
+            process = suite.start(peer, round_, scale)
+            try:
+                out, _ = process.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, _ = process.communicate()
+            if process.returncode:
+                print(f"{peer} ended with {process.returncode} in round {round_}", flush=True)
+            for line in out.splitlines():
+                workload, *figures = line.split()
+                rows.append(Row(round_, peer, workload, *map(float, figures)))
+    return rows
+
+
+def measure_all(names: list[str], results: Path, rounds: int | None, scale: float, strict: bool) -> None:
+    """Measures these suites, keeps the figures and shows them. `strict`: figures of a busy machine are not kept."""
+    for name in names:
+        suite = SUITES[name]
+        peers, missing = suite.peers()
+        print(f"\n=== {name}" + (f"; missing: {', '.join(missing)}" if missing else ""), flush=True)
+        watch = Watch()
+        if strict:
+            time.sleep(1)
+            refuse_if_busy(watch)
+        rows = measure(suite, peers, rounds or suite.rounds, scale)
+        print(f"{report.tables(name, rows)}\n\nmeanwhile others used {max(0.0, watch.cpus()):.2f} CPUs", flush=True)
+        if strict:
+            refuse_if_busy(watch)
+        with (results / f"{name}.csv").open("w", newline="") as f:
+            writer = csv.writer(f, lineterminator="\n")
+            writer.writerow(Row._fields)
+            writer.writerows([f"{x:.10g}" if isinstance(x, float) else x for x in row] for row in rows)
+
+
+def refuse_if_busy(watch: Watch) -> None:
+    """Ends the program if others used the machine."""
+    if watch.cpus() > STRANGERS:
+        raise SystemExit(
+            f"the machine is not idle: others use {watch.cpus():.2f} CPUs, more than {STRANGERS}. "
+            "Nothing is kept of this; try again when it is idle, or use --anyway"
+        )
+
+
+def first_line_of(file: str) -> str:
+    """The first line of a file."""
+    return Path(file).read_text(encoding="utf-8").partition("\n")[0]
+
+
+def first_line(*command: str) -> str:
+    """What a command says first, if it is there."""
+    try:
+        out = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:
+        return ""
+    return out.partition("\n")[0].strip()
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    cpuinfo = dict(
+        [part.strip() for part in line.split(":", 1)]
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if ":" in line
+    )
+    packages = ("libomp-dev", "libtbb-dev", "libpthreadpool-dev")
+    facts = {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "CPU": f"{len(os.sched_getaffinity(0))} of {cpuinfo.get('model name', platform.machine())}",
+        "machine": first_line("systemd-detect-virt", "--vm") or ("virtual" if "hypervisor" in str(cpuinfo) else ""),
+        "kernel": f"{platform.system()} {platform.release().split('-')[0]}",
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
+        "g++": first_line("g++", "-dumpfullversion"),
+        "clang++": first_line("clang++", "-dumpversion"),
+        **{name: first_line("dpkg-query", "-W", "-f", "${Version}", name) for name in packages},
+        "Python": platform.python_version(),
+    }
+    for name in ("numpy", "numba", "joblib", "numexpr"):
+        try:
+            facts[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures, writes the figures and shows them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round instead of five")
-    parser.add_argument("--csv", type=Path, help="where the raw figures go")
+    parser.add_argument("--quick", action="store_true", help="one short round, kept out of results/ and docs/")
+    parser.add_argument("--only", action="append", choices=SUITES, help="measure this one; may be given several times")
+    parser.add_argument("--rounds", type=int, help="default 3 to 7; 1 if quick")
+    parser.add_argument("--scale", type=float, help="lengths of what is measured; default 1, or 0.1 if quick")
+    parser.add_argument("--anyway", action="store_true", help="keep the figures also if the machine was not idle")
+    parser.add_argument("--into", type=Path, help="a folder for figures and plots, in place of results/ and docs/")
     arguments = parser.parse_args()
 
-    programs = {peer: build("loops", peer) for peer in PEERS}
-    missing = [peer for peer, program in programs.items() if program is None]
-    if missing:
-        print(f"not on this machine: {', '.join(missing)}", file=sys.stderr)
-
-    rows: list[dict[str, object]] = []
-    for round_ in range(1 if arguments.quick else 5):
-        for gap_us, lengths in ((0, HOT), (1000, COLD)):
-            for peer, program in programs.items():
-                if program is None:
-                    continue
-                for us, serial, parallel, cpu in measure(program, peer, gap_us, lengths):
-                    rows.append(
-                        {
-                            "round": round_,
-                            "peer": peer,
-                            "gap_us": gap_us,
-                            "serial_us": us,
-                            "serial_ns": serial,
-                            "parallel_ns": parallel,
-                            "cpu_ns": cpu,
-                        }
-                    )
-    if arguments.csv:
-        with arguments.csv.open("w", newline="") as f:
-            writer = csv.DictWriter(f, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
-    for gap_us, lengths in ((0, HOT), (1000, COLD)):
-        show(rows, gap_us, lengths, [peer for peer, program in programs.items() if program])
-
-
-def show(rows: list[dict[str, object]], gap_us: int, lengths: list[int], peers: list[str]) -> None:
-    """Prints the speed-ups and, where threads sleep in between, the CPU time burned for each second of serial work.
-
-    In a hot loop the kernel has not yet accounted what other threads are just doing, so that figure would be too low.
-    """
-    title = (
-        "1 ms between calls: times as fast as serial (CPU time / serial time)" if gap_us else "hot loop: times as fast"
-    )
-    print(f"\n{title}\n{'serial us':16}" + "".join(f"{us:>15}" for us in lengths))
-    for peer in peers:
-        cells = []
-        for us in lengths:
-            mine = [r for r in rows if (r["peer"], r["gap_us"], r["serial_us"]) == (peer, gap_us, us)]
-            speedup = statistics.median(float(str(r["serial_ns"])) / float(str(r["parallel_ns"])) for r in mine)
-            burned = statistics.median(float(str(r["cpu_ns"])) / float(str(r["serial_ns"])) for r in mine)
-            cells.append(f"{speedup:7.2f} ({burned:4.1f})" if gap_us else f"{speedup:7.2f}")
-        print(f"{peer:16}" + "".join(f"{cell:>15}" for cell in cells))
+    results = arguments.into or (BUILD / "quick" if arguments.quick else HERE / "results")
+    scale = arguments.scale or (0.1 if arguments.quick else 1.0)
+    results.mkdir(parents=True, exist_ok=True)
+    names = [name for name in SUITES if not arguments.only or name in arguments.only]
+    strict = not (arguments.quick or arguments.anyway)
+    measure_all(names, results, arguments.rounds or (1 if arguments.quick else None), scale, strict)
+    (results / "machine.json").write_text(json.dumps(machine(), indent=1) + "\n", encoding="utf-8")
+    if results == HERE / "results":
+        report.publish(results)
+    else:
+        plots.draw(results, results)
 
 
 if __name__ == "__main__":

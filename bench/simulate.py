@@ -14,6 +14,7 @@ import io
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parent / "csrc"
@@ -66,9 +67,10 @@ def draw(ratios: Ratios, path: Path) -> None:
     figure = Figure(figsize=(11, 10), layout="constrained")
     axes = figure.subplots(3, 3, sharex=True, sharey=True)
     cpus = sorted({key[3] for key in ratios})
+    styles: dict[str, dict[str, Any]] = {"ktask": {"lw": 3, "color": "black"}, LIMIT: {"ls": ":", "color": "gray"}}
     for trace, box in zip(unique(ratios, 1), axes.flat, strict=True):
         for policy in unique(ratios, 2):
-            style = {"ktask": {"lw": 3, "color": "black"}, LIMIT: {"ls": ":", "color": "gray"}}.get(policy, {"lw": 1})
+            style = styles.get(policy, {"lw": 1})
             box.plot(cpus, [ratios["all", trace, policy, n] for n in cpus], label=policy, **style)
         box.set(title=trace, xscale="log", yscale="log", ylim=(0.98, 4), xticks=cpus, yticks=(1, 1.05, 1.5, 2, 4))
         box.set_xticklabels([str(n) if n in SHOWN else "" for n in cpus])

@@ -48,7 +48,7 @@ bool give_birth(struct helper *h, const struct cpus *cpus)
 		return false;
 	atomic_fetch_add_explicit(&pool.coming, 1, memory_order_relaxed);
 	/* CPUs are refused when they have gone offline in the meantime; the next call will place the helper. */
-	h->born = create(h, cpus) || create(h, NULL);
+	h->born = (cpus && create(h, cpus)) || create(h, NULL);
 	if (!h->born) {
 		atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed);
 		atomic_store_explicit(&pool.no_births_before, now + NO_BIRTHS_NS, memory_order_relaxed);

@@ -197,5 +197,7 @@ void heartbeat_end(struct worker *caller)
 			      run->known);
 	if (alone && run->nr_holes > 1)
 		short_runs.spent += caller->now - run->begin;
+	else if (alone && (double)(caller->now - run->begin) > price(run))
+		pool_look_again(caller->now);
 	short_runs.end = alone ? caller->now : clock_ns();
 }

@@ -1,82 +1,273 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * All operations on counters and seats are relaxed: they guard no data, only their own values, and the order of changes
+ * to one atomic object is the same for all threads. What a helper does is ordered by the word it is called through.
+ */
+#define _GNU_SOURCE
 #include "limits.h"
 
-#include <stdatomic.h>
+#include "clock.h"
+#include "ktask.h"
+#include "table.h"
+
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
-/*
- * All operations on the counters are relaxed: they guard no data, only their own values, and the order of changes to
- * one atomic object is the same for all threads. What a helper does is ordered by the word it is called through.
- */
-struct counter {
-	_Alignas(64) _Atomic int running;
-	int max; /* written before the first helper starts */
-};
+/* Who finds all seats taken looks so often, at most, whether they have died who took them. */
+enum { RECLAIM_NS = 20000000 };
 
-static struct counter whole_system;
-static struct counter *of_node;
-static int nr_counters;
+/* Where no seat was found, none is looked for so long, unless this process has given one back. */
+enum { FULL_NS = 200000 };
 
-bool limits_init(int nr_nodes, int system_max)
+/* Somebody is on the way into the table: it takes some 50 us. Try again after a while, and for so long at most. */
+enum { BUSY_NS = 1000000, BUSY_TRIES = 100 };
+
+/* Written before the first helper starts. */
+static int environment_max;
+static bool with_seats;
+
+static _Alignas(64) _Atomic int running;
+static _Alignas(64) _Atomic int machine_max;
+static _Atomic int process_max = INT32_MAX;
+static _Atomic uint64_t full_until;
+
+/* The table; or the seats that take its place. Written while joining, before joined. */
+static struct member member;
+static char why_alone[TABLE_WHY];
+static _Atomic uint32_t own_seats[MAX_CPUS];
+static _Atomic uint32_t *seats = own_seats;
+static uint32_t mine = 1; /* what stands in a seat that a helper of this process has */
+static _Atomic bool joined;
+
+static uint64_t busy_until;
+static int busy_tries;
+
+static _Atomic uint64_t reclaimed_at;
+static atomic_flag reclaiming = ATOMIC_FLAG_INIT;
+
+void limits_init(int ceiling, bool need_seats)
 {
-	of_node = aligned_alloc(_Alignof(struct counter), (size_t)nr_nodes * sizeof(*of_node));
-	if (!of_node)
-		return false;
-	nr_counters = nr_nodes;
-	whole_system.max = system_max;
-	for (int i = 0; i < nr_nodes; i++)
-		of_node[i].max = 0;
+	environment_max = ceiling;
+	with_seats = need_seats;
 	limits_reset();
-	return true;
 }
 
-void limits_set_node(int node, int max)
+void limits_set_max(int max)
 {
-	of_node[node].max = max;
+	atomic_store_explicit(&machine_max, max, memory_order_relaxed);
 }
 
 void limits_reset(void)
 {
-	atomic_store_explicit(&whole_system.running, 0, memory_order_relaxed);
-	for (int i = 0; i < nr_counters; i++)
-		atomic_store_explicit(&of_node[i].running, 0, memory_order_relaxed);
+	table_leave(&member);
+	seats = own_seats;
+	mine = 1;
+	for (int cpu = 0; cpu < MAX_CPUS; cpu++)
+		if (atomic_load_explicit(&own_seats[cpu], memory_order_relaxed))
+			atomic_store_explicit(&own_seats[cpu], 0, memory_order_relaxed);
+	atomic_store_explicit(&running, 0, memory_order_relaxed);
+	atomic_store_explicit(&full_until, 0, memory_order_relaxed);
+	atomic_store_explicit(&reclaimed_at, 0, memory_order_relaxed);
+	atomic_flag_clear(&reclaiming);
+	atomic_store_explicit(&joined, false, memory_order_relaxed);
+	why_alone[0] = '\0';
+	busy_until = 0;
+	busy_tries = 0;
 }
 
-static bool take(struct counter *c)
+/* ---- the table -------------------------------------------------------------------------------------------------- */
+
+const char *limits_table(char buffer[LIMITS_PATH])
 {
-	if (atomic_fetch_add_explicit(&c->running, 1, memory_order_relaxed) < c->max)
+	const char *name = secure_getenv("KTASK_TABLE");
+
+	if (name && *name)
+		return strcasecmp(name, "off") == 0 || strcmp(name, "0") == 0 ? NULL : name;
+	snprintf(buffer, LIMITS_PATH, "/dev/shm/ktask-%u", (unsigned)geteuid());
+	return buffer;
+}
+
+/* Those who have asked for it know; others are told, once: they may wonder why the machine is so busy. */
+static void warn(const char *path)
+{
+	static bool warned;
+	char text[TABLE_WHY + 512];
+	int length = snprintf(text, sizeof(text),
+			      "ktask: %s cannot be used (%s). Other processes' helpers are not counted. "
+			      "(KTASK_TABLE=off: never, and no such message)\n",
+			      path, why_alone);
+
+	if (warned)
+		return;
+	warned = true;
+	/* Nobody reads it: then not. */
+	if (write(STDERR_FILENO, text, (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1) < 0)
+		return;
+}
+
+/* Why not to try; NULL: try. */
+static const char *reason_to_stay_alone(const char *path)
+{
+	if (!with_seats)
+		return "KTASK_HELPERS is set in the environment";
+	if (!path)
+		return LIMITS_OFF;
+	if (getenv("KTASK_FSROOT"))
+		return "KTASK_FSROOT is set in the environment: the CPUs may be another machine's";
+	return NULL;
+}
+
+bool limits_join(void)
+{
+	char buffer[LIMITS_PATH];
+	const char *path = limits_table(buffer), *reason = reason_to_stay_alone(path);
+	enum table_answer answer;
+
+	if (limits_joined())
 		return true;
-	atomic_fetch_sub_explicit(&c->running, 1, memory_order_relaxed);
-	return false;
+	if (reason) {
+		snprintf(why_alone, sizeof(why_alone), "%s", reason);
+	} else {
+		if (busy_until && clock_ns() < busy_until)
+			return false;
+		answer = table_join(&member, path, why_alone);
+		if (answer == TABLE_BUSY && ++busy_tries < BUSY_TRIES) {
+			why_alone[0] = '\0';
+			busy_until = clock_ns() + BUSY_NS;
+			return false;
+		}
+		if (answer == TABLE_JOINED) {
+			seats = member.table->seats;
+			mine = (uint32_t)member.row + 1;
+		} else {
+			warn(path);
+		}
+	}
+	atomic_store_explicit(&joined, true, memory_order_release);
+	return true;
 }
 
-static void give_back(struct counter *c)
+bool limits_joined(void)
 {
-	atomic_fetch_sub_explicit(&c->running, 1, memory_order_relaxed);
+	return atomic_load_explicit(&joined, memory_order_acquire);
 }
 
-enum limits_answer limits_take(int node)
+const char *limits_why_alone(void)
 {
-	if (!take(&whole_system))
-		return LIMITS_SYSTEM_FULL;
-	if (take(&of_node[node]))
-		return LIMITS_TAKEN;
-	give_back(&whole_system);
-	return LIMITS_NODE_FULL;
+	return limits_joined() && why_alone[0] ? why_alone : NULL;
 }
 
-void limits_give_back(int node)
+/* ---- this process's helpers ------------------------------------------------------------------------------------- */
+
+int limits_max(void)
 {
-	give_back(&of_node[node]);
-	give_back(&whole_system);
+	int max = atomic_load_explicit(&machine_max, memory_order_relaxed);
+	int wanted = atomic_load_explicit(&process_max, memory_order_relaxed);
+
+	max = max < environment_max ? max : environment_max;
+	return max < wanted ? max : wanted;
+}
+
+int limits_machine_max(void)
+{
+	return atomic_load_explicit(&machine_max, memory_order_relaxed);
+}
+
+int ktask_set_max_helpers(int max)
+{
+	int before = atomic_exchange_explicit(&process_max, max < 0 ? INT32_MAX : max, memory_order_relaxed);
+
+	return before == INT32_MAX ? -1 : before;
 }
 
 int limits_running(void)
 {
-	return atomic_load_explicit(&whole_system.running, memory_order_relaxed);
+	return atomic_load_explicit(&running, memory_order_relaxed);
 }
 
-int limits_max(void)
+/* Two that add themselves at once may both be refused the last place; that costs speed, nothing else. */
+bool limits_take(void)
 {
-	return whole_system.max;
+	if (atomic_fetch_add_explicit(&running, 1, memory_order_relaxed) < limits_max())
+		return true;
+	limits_give_back();
+	return false;
+}
+
+void limits_give_back(void)
+{
+	atomic_fetch_sub_explicit(&running, 1, memory_order_relaxed);
+}
+
+/* ---- seats ------------------------------------------------------------------------------------------------------ */
+
+bool limits_sit_at(int cpu, bool caller)
+{
+	uint32_t nobody = 0;
+
+	return atomic_load_explicit(&seats[cpu], memory_order_relaxed) == 0 &&
+	       atomic_compare_exchange_strong_explicit(&seats[cpu], &nobody, caller ? mine | SEAT_CALLER : mine,
+						       memory_order_relaxed, memory_order_relaxed);
+}
+
+static int sit(const struct cpus *cpus, bool caller)
+{
+	for (int i = 0; i < MAX_CPUS / CPUS_WORD_BITS; i++)
+		for (unsigned long bits = cpus->word[i]; bits; bits &= bits - 1) {
+			int cpu = i * CPUS_WORD_BITS + __builtin_ctzl(bits);
+
+			if (limits_sit_at(cpu, caller))
+				return cpu;
+		}
+	return -1;
+}
+
+/* Not often, and not by two at once. True: it is worth another look. */
+static bool reclaim(void)
+{
+	uint64_t now = clock_ns(), last = atomic_load_explicit(&reclaimed_at, memory_order_relaxed);
+
+	if (seats == own_seats || (last && now - last < RECLAIM_NS) ||
+	    atomic_flag_test_and_set_explicit(&reclaiming, memory_order_acquire))
+		return false;
+	atomic_store_explicit(&reclaimed_at, now, memory_order_relaxed);
+	table_reclaim(&member);
+	atomic_flag_clear_explicit(&reclaiming, memory_order_release);
+	return true;
+}
+
+int limits_sit(const struct cpus *cpus, bool caller)
+{
+	int cpu = sit(cpus, caller);
+
+	return cpu < 0 && !cpus_empty(cpus) && reclaim() ? sit(cpus, caller) : cpu;
+}
+
+void limits_stand(int cpu)
+{
+	uint32_t seat;
+
+	if (cpu < 0)
+		return;
+	seat = atomic_load_explicit(&seats[cpu], memory_order_relaxed);
+	if ((seat & ~SEAT_CALLER) == mine)
+		atomic_compare_exchange_strong_explicit(&seats[cpu], &seat, 0, memory_order_relaxed,
+							memory_order_relaxed);
+	if (atomic_load_explicit(&full_until, memory_order_relaxed))
+		atomic_store_explicit(&full_until, 0, memory_order_relaxed);
+}
+
+bool limits_full(void)
+{
+	uint64_t until = atomic_load_explicit(&full_until, memory_order_relaxed);
+
+	return until && clock_ns() < until;
+}
+
+void limits_found_full(void)
+{
+	atomic_store_explicit(&full_until, clock_ns() + FULL_NS, memory_order_relaxed);
 }

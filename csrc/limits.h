@@ -2,28 +2,63 @@
 /*
  * limits.h: who may start a helper (the kernel document's "Resource Limits").
  *
- * Callers are never limited, and nothing here ever waits. A helper at work counts against the node whose CPUs it runs
- * on and against the whole system. A limit is never exceeded: a helper works only if both counters, when it added
- * itself, were below their limits. Two that add themselves at once may both be refused the last place;
- * that costs speed, nothing else.
+ * There is a seat for each CPU. A helper works only while it has one, of a CPU of its node that its caller may use;
+ * callers take seats too, once they call helpers, but work also without. Seats are shared by all processes of the user
+ * where that is possible (table.c), and belong to this process alone otherwise. Besides, this process may have a limit
+ * for its helpers. Callers are never limited, and nothing here ever waits: who finds no seat goes on without.
  */
 #ifndef KTASK_LIMITS_H
 #define KTASK_LIMITS_H
 
-#include <stdbool.h>
+#include "topology.h"
 
-/* Sets the limits, and all counters to 0: when the pool starts, and in a child after fork. False: no memory. */
-bool limits_init(int nr_nodes, int system_max);
-void limits_set_node(int node, int max);
+enum { LIMITS_PATH = 64 };
+
+/* Never more than ceiling helpers at a time (KTASK_MAX_HELPERS); with_seats: do they need seats as well? */
+void limits_init(int ceiling, bool with_seats);
+
+/* The most that the machine has room for; it may change at any time. */
+void limits_set_max(int max);
+int limits_machine_max(void);
+
+/* In a child after fork: nothing is held, and the table is yet to be joined. */
 void limits_reset(void);
 
-enum limits_answer { LIMITS_TAKEN, LIMITS_NODE_FULL, LIMITS_SYSTEM_FULL };
+/*
+ * Joins the table, unless this process has done so or knows that it cannot. By one thread at a time, before the first
+ * seat is taken. False: somebody is just in the way, try again later.
+ */
+bool limits_join(void);
+bool limits_joined(void);
 
-enum limits_answer limits_take(int node);
-void limits_give_back(int node);
+/* One more helper of this process, if it may have one more. */
+bool limits_take(void);
+void limits_give_back(void);
 
-/* Helpers that are at work now, and the most there may be. */
+/* Takes the seat of this CPU, if it is free. */
+bool limits_sit_at(int cpu, bool caller);
+
+/* Takes some seat of these CPUs, which it returns; -1: none is free. */
+int limits_sit(const struct cpus *cpus, bool caller);
+
+/* Gives back the seat of this CPU; of -1, nothing. */
+void limits_stand(int cpu);
+
+/* Nobody has found a seat lately: it is not worth a try. */
+bool limits_full(void);
+void limits_found_full(void);
+
+/* Helpers of this process that are at work now, and the most there may be (ktask_set_max_helpers in ktask.h, too). */
 int limits_running(void);
 int limits_max(void);
+
+/*
+ * The table's door (buffer is room for its name; NULL: KTASK_TABLE=off), and why this process keeps to limits of its own
+ * (NULL: it has joined the table, or has not yet had a reason to).
+ */
+const char *limits_table(char buffer[LIMITS_PATH]);
+const char *limits_why_alone(void);
+
+#define LIMITS_OFF "KTASK_TABLE=off is set in the environment"
 
 #endif

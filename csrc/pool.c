@@ -48,6 +48,10 @@
  * releases, step 5 acquires (helper->team, and all of the run). The subtraction of step 6 releases all that the helper
  * did, and the caller's look at 0 acquires it; subtractions form one release sequence, so the last one stands for all.
  *
+ * Surveying (pool_look_again): helpers that come home look at the machine now and then, between 6 and 7. Where none may be
+ * called, one is called all the same, to pool.surveyors, a team without a caller that is always there; it goes by steps
+ * 1 to 7 but counts against no limit, and nobody waits for it.
+ *
  * Fork: the child has no helpers. pool.forks grows, the pool counts as never started, and a team of before is left
  * alone by everyone: its helpers do not exist in the child, and in the parent nothing has changed.
  */
@@ -56,6 +60,8 @@
 
 #include "clock.h"
 #include "environment.h"
+#include "facts.h"
+#include "fsroot.h"
 #include "futex.h"
 #include "ktask.h"
 #include "limits.h"
@@ -85,6 +91,7 @@ struct pool pool = {
 };
 
 THREAD_LOCAL struct team *serving;
+THREAD_LOCAL bool caller_seated;
 THREAD_LOCAL int thread_number;
 
 const char *pool_why_off(void)
@@ -129,6 +136,13 @@ void pool_doubt_answers(void)
 
 	if (!pool.fixed_wake)
 		atomic_store_explicit(&pool.answer_ns, answer - answer / 32, memory_order_relaxed);
+}
+
+bool pool_is_overfull(uint64_t now)
+{
+	if (facts_are_stale(now))
+		facts_survey(true);
+	return limits_running() > limits_max();
 }
 
 bool pool_is_warm(void)
@@ -257,7 +271,10 @@ static void leave(struct helper *h, struct team *team)
 	atomic_fetch_and(&team->called[h->id / HELPER_BITS], ~(UINT64_C(1) << (h->id % HELPER_BITS)));
 	lent = atomic_exchange(&h->lent, 0);
 	take_back(h, lent);
-	limits_give_back(h->node);
+	if (team != &pool.surveyors) {
+		limits_stand(h->seat);
+		limits_give_back();
+	}
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
 	if (here & TEAM_CALLER_SLEEPS && (lent || here == (TEAM_CALLER_SLEEPS | 1)))
 		futex_wake(&team->here);
@@ -300,7 +317,7 @@ void *helper_main(void *arg)
 		h->unanswered_ns = 0;
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
 		serving = team;
-		if (answer > LATE_NS && !pool.stubborn && waits_late(&h->waits, now)) {
+		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now)) {
 			go_home(h, team);
 		} else {
 			if (answer > PREEMPTED_NS / 2)
@@ -312,6 +329,8 @@ void *helper_main(void *arg)
 		if (pool_forks() != forks)
 			exit(0);
 		leave(h, team);
+		if (facts_are_stale(h->called_at))
+			facts_survey(false);
 		become_idle(h);
 	}
 	return NULL;
@@ -319,30 +338,41 @@ void *helper_main(void *arg)
 
 /* ---- making the pool -------------------------------------------------------------------------------------------- */
 
-/* How many helpers each node may have: as many as CPUs, all together one less, for the caller; or KTASK_HELPERS. */
+/* The limit as the machine is now: one less than threads that may work, for the caller. */
+static void heed(const struct facts *facts)
+{
+	if (!pool.oversubscribed)
+		limits_set_max(facts->threads - 1);
+}
+
+/* Room in the tables for one helper less than there may ever be CPUs, which may come to any node; or KTASK_HELPERS. */
 static bool share_out_helpers(void)
 {
 	const struct topology *t = &pool.topology;
 	long fixed = number_from_environment("KTASK_HELPERS", -1, MAX_HELPERS);
-	int system_max = -1;
+	struct cpus cpus;
+	int to_come;
 
-	for (int node = 0; node < t->nr_nodes; node++)
-		system_max += t->nodes[node].nr_cpus;
-	if (fixed >= 0)
-		system_max = (int)fixed;
 	pool.oversubscribed = fixed >= 0;
 	pool.first = calloc((size_t)t->nr_nodes + 1, sizeof(*pool.first));
-	if (!pool.first || !limits_init(t->nr_nodes, system_max))
+	if (!pool.first)
 		return false;
+	limits_init((int)number_from_environment("KTASK_MAX_HELPERS", MAX_HELPERS, MAX_HELPERS), fixed < 0);
+	limits_set_max(fixed >= 0 ? (int)fixed : 0);
+	topology_all_cpus(t, &cpus);
+	to_come = t->nr_possible - cpus_count(&cpus);
 	for (int node = 0; node < t->nr_nodes; node++) {
-		int n = t->nodes[node].nr_cpus;
+		int n;
 
+		topology_cpus(t, node, &cpus);
+		n = cpus_count(&cpus) + (to_come + t->nr_nodes - 1) / t->nr_nodes;
 		if (fixed >= 0)
 			n = (int)(fixed * (node + 1) / t->nr_nodes - fixed * node / t->nr_nodes);
-		else if (n > system_max)
-			n = system_max;
+		else if (n > t->nr_possible - 1)
+			n = t->nr_possible - 1;
+		if (n > MAX_HELPERS - pool.first[node])
+			n = MAX_HELPERS - pool.first[node];
 		pool.first[node + 1] = pool.first[node] + n;
-		limits_set_node(node, n);
 	}
 	pool.nr_helpers = pool.first[t->nr_nodes];
 	pool.nr_words = (pool.nr_helpers + HELPER_BITS - 1) / HELPER_BITS;
@@ -361,6 +391,7 @@ static void reset_helpers(void)
 			h->id = id;
 			h->node = node;
 			h->placed_off = -1;
+			h->seat = -1;
 			set_idle(h);
 		}
 	}
@@ -373,10 +404,13 @@ static bool make_tables(void)
 	pool.fixed_wake = wake_ns >= 0;
 	pool.wake_ns = pool.fixed_wake ? (uint32_t)wake_ns : FIRST_WAKE_NS;
 	pool.answer_ns = pool.fixed_wake ? (uint32_t)wake_ns : FIRST_ANSWER_NS;
+	fsroot_init();
 	if (!topology_read(&pool.topology) || !share_out_helpers())
 		return false;
 	/* Of helpers that outnumber the CPUs some always wait, and that tells nothing. */
 	pool.stubborn = is_off_in_environment("KTASK_RETREAT", pool.oversubscribed);
+	facts_start(&pool.topology, heed);
+	pool_reset_surveyors();
 	if (pool.nr_helpers == 0)
 		return true;
 	pool.helpers = aligned_alloc(_Alignof(struct helper), (size_t)pool.nr_helpers * sizeof(*pool.helpers));
@@ -448,10 +482,13 @@ static void after_fork_in_child(void)
 	atomic_fetch_add_explicit(&pool.forks, 1, memory_order_relaxed);
 	atomic_store_explicit(&pool.nr_lingering, 0, memory_order_relaxed);
 	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);
+	facts_forked();
 	if (atomic_load_explicit(&pool.state, memory_order_relaxed) != STARTED)
 		return;
 	reset_helpers();
 	limits_reset();
+	pool_reset_surveyors();
+	caller_seated = false;
 }
 
 static bool handles_forks;

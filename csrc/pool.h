@@ -14,7 +14,7 @@ enum { MAX_HELPERS = MAX_CPUS, HELPER_BITS = 64 };
 
 /*
  * The helpers of one run; lives on the stack of the caller, who made the run. What is not atomic is written by the
- * caller only: before it calls its first helper, but for the last two, which are its own.
+ * caller only: before it calls its first helper, but for the last four, which are its own.
  */
 struct team {
 	void (*work)(struct team *team, int helper, int node); /* done by each helper, once for each call */
@@ -25,6 +25,8 @@ struct team {
 	pthread_t caller;
 	int home;	/* the caller's node, */
 	int caller_cpu; /* and its CPU, which helpers keep away from */
+	bool seated;	/* the caller has a seat: */
+	int seat;	/* the CPU's; -1: it needs none, or has none */
 	unsigned nr_cancelled;
 	unsigned nr_willed;
 
@@ -53,6 +55,18 @@ int pool_nr_helpers(void);
 int pool_most_helpers(void);
 
 const struct topology *pool_topology(void);
+
+/*
+ * After a run that would have called a helper, but may have none as things are (a CPU quota, the power policy): now and
+ * then a helper looks whether they have changed. With helpers at work, these do.
+ */
+void pool_look_again(uint64_t now);
+
+/*
+ * By a helper between two chunks: are more at work than there may be by now? Looks at the machine now and then: a few
+ * reads of files that are open.
+ */
+bool pool_is_overfull(uint64_t now);
 
 /* Grows by one in each forked child: the threads of a team with an older number do not exist here. */
 unsigned pool_forks(void);

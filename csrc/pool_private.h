@@ -27,6 +27,7 @@ struct helper {
 	_Atomic(struct team *) team; /* written by the owner; others only compare it */
 	int id;
 	int node;
+	int seat;  /* the CPU whose seat it has, or had last; -1: none yet */
 	pid_t tid; /* its own, once it has answered a call */
 	struct waits waits;
 
@@ -68,6 +69,7 @@ struct pool {
 	struct helper *helpers; /* nr_helpers */
 	_Atomic uint64_t *idle; /* nr_words */
 	struct topology topology;
+	struct team surveyors; /* a helper that is called to look at the machine, not to work */
 };
 
 extern struct pool pool;
@@ -75,6 +77,8 @@ extern struct pool pool;
 /* The team that this thread, a helper, works for. */
 extern THREAD_LOCAL struct team *serving;
 
+/* This thread has a seat, as the caller of a run. */
+extern THREAD_LOCAL bool caller_seated;
 /* ktask_thread(). */
 extern THREAD_LOCAL int thread_number;
 
@@ -84,8 +88,11 @@ void set_idle(struct helper *h);
 /* By its owner, who has taken the marks off: gives back what a caller had lent to it (will_one). */
 void take_back(struct helper *h, unsigned lent);
 
-/* Makes the thread of a helper that the caller owns, on the given CPUs. False: the system has none to give. */
+/* Makes the thread of a helper that the caller owns, on the given CPUs or any. False: the system has none to give. */
 bool give_birth(struct helper *h, const struct cpus *cpus);
+
+/* None is under way. */
+void pool_reset_surveyors(void);
 
 /* Waits until all threads that were made are up. */
 void await_births(void);

@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include "clock.h"
 #include "ctl.h"
+#include "facts.h"
 #include "heartbeat.h"
 #include "run_private.h"
 #include "thread_local.h"
@@ -160,7 +161,7 @@ static void work(struct worker *w)
 		}
 		if (w->thread == 0)
 			poll(w);
-		else if (pool_wants_back(w->thread - 1, w->now))
+		else if (pool_is_overfull(w->now) || pool_wants_back(w->thread - 1, w->now))
 			break;
 		heartbeat(w);
 	}
@@ -342,5 +343,12 @@ int ktask_init(void)
 {
 	if (pool_start())
 		pool_bring_up();
+	return 0;
+}
+
+int ktask_refresh(void)
+{
+	if (pool_start())
+		facts_refresh(NULL);
 	return 0;
 }

@@ -2,6 +2,7 @@
 /* team.c: the helpers of one run, from their caller's side. The protocol, with its steps, is at the top of pool.c. */
 #define _GNU_SOURCE
 #include "clock.h"
+#include "facts.h"
 #include "futex.h"
 #include "limits.h"
 #include "pool_private.h"
@@ -25,6 +26,8 @@ void team_init(struct team *team, void (*work)(struct team *team, int helper, in
 	team->hot = false;
 	team->forks = pool_forks();
 	team->enrolled = false;
+	team->seated = false;
+	team->seat = -1;
 	team->nr_cancelled = 0;
 	team->nr_willed = 0;
 	atomic_init(&team->here, 0);
@@ -32,10 +35,22 @@ void team_init(struct team *team, void (*work)(struct team *team, int helper, in
 	atomic_init(&team->nr_retreated, 0);
 }
 
+/* Joins the table of seats, once. The lock is held over a fork, so that no child has half of it. False: not now. */
+static bool join(void)
+{
+	bool joined = limits_joined();
+
+	if (!joined && pthread_mutex_trylock(&pool.starting) == 0) {
+		joined = limits_join();
+		pthread_mutex_unlock(&pool.starting);
+	}
+	return joined;
+}
+
 /* What a run that calls no helper does without. */
 static bool enroll(struct team *team)
 {
-	if (!pool_start())
+	if (!pool_start() || !join())
 		return false;
 	/* A helper's own mask is one node's; in a run of its own it goes by the caller whose work that is part of. */
 	team->caller = serving ? serving->caller : pthread_self();
@@ -44,6 +59,41 @@ static bool enroll(struct team *team)
 		atomic_init(&team->called[i], 0);
 	team->enrolled = true;
 	return true;
+}
+
+/*
+ * The team's caller takes a seat, before it calls its first helper: so that others do not put a helper beside it. In a
+ * run inside another one this thread has its seat already, as a caller or as a helper.
+ */
+static bool sit_down(struct team *team)
+{
+	struct cpus allowed;
+
+	if (team->seated)
+		return true;
+	if (!pool.oversubscribed && !serving && !caller_seated) {
+		team->seat = team->caller_cpu;
+		if (!limits_sit_at(team->seat, true)) {
+			topology_allowed(team->caller, &allowed);
+			team->seat = limits_sit(&allowed, true);
+		}
+		if (team->seat < 0)
+			return false;
+		caller_seated = true;
+	}
+	team->seated = true;
+	return true;
+}
+
+/* After a fork, the seat is the parent's. */
+static void stand_up(struct team *team)
+{
+	if (team->seat < 0)
+		return;
+	if (team->forks == pool_forks())
+		limits_stand(team->seat);
+	team->seat = -1;
+	caller_seated = false;
 }
 
 unsigned team_size(const struct team *team)
@@ -81,35 +131,28 @@ static struct helper *take_lowest_idle(int node)
 	return NULL;
 }
 
-/* FNV-1a, over words. */
+/* FNV-1a, over words; another one after each survey, since CPUs that come and go change the masks of threads. */
 static uint64_t hash(const struct cpus *cpus)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ facts_surveys();
 
-	for (size_t i = 0; i < sizeof(cpus->word) / sizeof(cpus->word[0]); i++)
+	for (size_t i = 0; i < CPUS_WORDS; i++)
 		h = (h ^ cpus->word[i]) * UINT64_C(0x100000001b3);
 	return h;
 }
 
 /*
- * Brings a helper, before it is woken, to those CPUs of its node that the team's caller may use, without the one that
- * the caller itself is on: woken there it would only wait. False: there is no such CPU, or enough helpers are on them,
- * or it is not born and cannot be.
+ * Gets a seat for a helper and brings it, before it is woken, to those CPUs of its node that the team's caller may use,
+ * without the one that the caller itself is on: woken there it would only wait. False: there is no such CPU, or no
+ * free seat, or it is not born and cannot be.
  */
-static bool place(struct helper *h, const struct team *team)
+static bool place(struct helper *h, const struct team *team, const struct cpus *allowed)
 {
-	struct cpus mask, allowed;
+	struct cpus mask;
 	uint64_t wanted;
 
-	if ((atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
-	    pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu)
-		return true; /* where it was some 50 us ago; whether the caller has since been confined is not looked up */
-	topology_allowed(team->caller, &allowed);
-	/* The helper itself has its place in the team already. */
-	if (!pool.oversubscribed && team_size(team) >= (unsigned)cpus_count(&allowed))
-		return false;
-	mask = pool.topology.nodes[h->node].cpus;
-	cpus_and(&mask, &allowed);
+	topology_cpus(&pool.topology, h->node, &mask);
+	cpus_and(&mask, allowed);
 	if (cpus_has(&mask, team->caller_cpu)) {
 		cpus_remove(&mask, team->caller_cpu);
 		if (cpus_empty(&mask) && pool.oversubscribed)
@@ -117,9 +160,16 @@ static bool place(struct helper *h, const struct team *team)
 	}
 	if (cpus_empty(&mask))
 		return false;
+	if (!pool.oversubscribed) {
+		h->seat = limits_sit(&mask, false);
+		if (h->seat < 0)
+			return false;
+	}
 	wanted = hash(&mask);
-	if (!h->born && !give_birth(h, &mask))
+	if (!h->born && !give_birth(h, &mask)) {
+		limits_stand(h->seat);
 		return false;
+	}
 	/* Refused where the CPUs have just gone offline or out of the cpuset: then where it was is as good. */
 	if (h->placed != wanted && pthread_setaffinity_np(h->thread, sizeof(mask), (const cpu_set_t *)&mask) == 0)
 		h->placed = wanted;
@@ -133,11 +183,12 @@ void pool_bring_up(void)
 	const struct topology *t = &pool.topology;
 	struct cpus allowed, mask;
 
+	join();
 	topology_allowed(pthread_self(), &allowed);
 	for (int node = 0; node < t->nr_nodes; node++) {
 		int nr;
 
-		mask = t->nodes[node].cpus;
+		topology_cpus(t, node, &mask);
 		cpus_and(&mask, &allowed);
 		nr = pool.oversubscribed ? pool.nr_helpers : cpus_count(&mask);
 		for (int id = pool.first[node]; id < pool.first[node + 1] && nr > 0; id++, nr--) {
@@ -151,22 +202,6 @@ void pool_bring_up(void)
 		}
 	}
 	await_births();
-}
-
-/* On the caller's own node one CPU is the caller's. */
-static bool home_is_full(const struct team *team)
-{
-	struct cpus cpus;
-	int n = 0;
-
-	if (pool.topology.nr_nodes == 1 || pool.oversubscribed)
-		return false;
-	topology_allowed(team->caller, &cpus);
-	cpus_and(&cpus, &pool.topology.nodes[team->home].cpus);
-	for (int id = pool.first[team->home]; id < pool.first[team->home + 1]; id++)
-		n += atomic_load_explicit(&team->called[id / HELPER_BITS], memory_order_relaxed) >> (id % HELPER_BITS) &
-		     1;
-	return n + 1 >= cpus_count(&cpus);
 }
 
 /* Steps 2 and 3. */
@@ -213,30 +248,38 @@ static void give_place_back(struct team *team)
 	atomic_fetch_sub_explicit(&team->here, 1, memory_order_relaxed);
 }
 
+/* Where it was some 50 us ago, for the same caller. Whether that has since been confined is not looked up. */
+static bool is_in_place(const struct helper *h, const struct team *team)
+{
+	return (atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
+	       pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu &&
+	       (pool.oversubscribed || limits_sit_at(h->seat, false));
+}
+
 /* Step 1, on the given node or the nearest where the limits and the caller's affinity leave room. */
 static struct helper *take_helper(struct team *team, int node)
 {
 	const struct topology *t = &pool.topology;
+	bool asked = false; /* what the caller may use: once, not for each node */
+	struct cpus allowed;
 
+	if (!limits_take())
+		return NULL;
 	for (int i = 0; i < t->nr_nodes; i++) {
-		int near = t->nodes[node].by_distance[i];
-		enum limits_answer answer;
-		struct helper *h;
+		struct helper *h = take_lowest_idle(t->nodes[node].by_distance[i]);
 
-		if (near == team->home && home_is_full(team))
-			continue;
-		answer = limits_take(near);
-		if (answer == LIMITS_SYSTEM_FULL)
-			return NULL;
-		if (answer == LIMITS_NODE_FULL)
-			continue;
-		h = take_lowest_idle(near);
-		if (h && place(h, team))
+		if (h && is_in_place(h, team))
+			return h;
+		if (h && !asked) {
+			topology_allowed(team->caller, &allowed);
+			asked = true;
+		}
+		if (h && place(h, team, &allowed))
 			return h;
 		if (h)
 			set_idle(h);
-		limits_give_back(near);
 	}
+	limits_give_back();
 	return NULL;
 }
 
@@ -246,17 +289,51 @@ bool team_call(struct team *team, int node)
 
 	if (retreat_forbids(limits_running()))
 		return false;
-	if (team->forks != pool_forks() || (!team->enrolled && !enroll(team)))
+	if (team->forks != pool_forks() || limits_full() || (!team->enrolled && !enroll(team)))
 		return false;
 	if (!take_place(team))
 		return false;
-	h = take_helper(team, node < 0 ? team->home : node);
+	h = sit_down(team) ? take_helper(team, node < 0 ? team->home : node) : NULL;
 	if (!h) {
 		give_place_back(team);
+		if (!pool.oversubscribed)
+			limits_found_full();
 		return false;
 	}
 	call(team, h);
 	return true;
+}
+
+static void only_survey(struct team *team, int helper, int node)
+{
+	(void)team, (void)helper, (void)node; /* before it becomes idle again, like every other */
+}
+
+void pool_reset_surveyors(void)
+{
+	team_init(&pool.surveyors, only_survey, 1);
+	for (int i = 0; i < pool.nr_words; i++)
+		atomic_init(&pool.surveyors.called[i], 0);
+}
+
+void pool_look_again(uint64_t now)
+{
+	struct helper *h = NULL;
+	int cpu, home;
+
+	if (pool_nr_helpers() == 0 || limits_machine_max() > 0 || !facts_are_stale(now) || !take_place(&pool.surveyors))
+		return;
+	home = topology_here(&pool.topology, &cpu);
+	for (int i = 0; i < pool.topology.nr_nodes && !h; i++)
+		h = take_lowest_idle(pool.topology.nodes[home].by_distance[i]);
+	if (h && !h->born && !give_birth(h, NULL)) {
+		set_idle(h);
+		h = NULL;
+	}
+	if (h)
+		call(&pool.surveyors, h); /* wherever it may run */
+	else
+		give_place_back(&pool.surveyors);
 }
 
 /* Step 8, for every helper that has not begun. */
@@ -282,7 +359,8 @@ static void dismiss(struct team *team)
 			atomic_fetch_and_explicit(&team->called[i], ~(bits & -bits), memory_order_relaxed);
 			/* Willed when it was in this team before, in the moment it left. */
 			take_back(h, atomic_exchange(&h->lent, 0));
-			limits_give_back(h->node);
+			limits_stand(h->seat);
+			limits_give_back();
 			give_place_back(team);
 			team->nr_cancelled++;
 			h->unanswered_ns += clock_ns() - h->called_at;
@@ -366,7 +444,7 @@ static void will_one(struct team *team, struct wait *wait)
 	}
 }
 
-bool team_gather(struct team *team, uint64_t timeout_ns)
+static bool gather(struct team *team, uint64_t timeout_ns)
 {
 	struct wait wait = { 0 };
 	uint64_t begin, look_until;
@@ -396,5 +474,13 @@ bool team_gather(struct team *team, uint64_t timeout_ns)
 			futex_wait(&team->here, here | TEAM_CALLER_SLEEPS, rest);
 		atomic_fetch_and_explicit(&team->here, ~TEAM_CALLER_SLEEPS, memory_order_relaxed);
 	}
+	return true;
+}
+
+bool team_gather(struct team *team, uint64_t timeout_ns)
+{
+	if (!gather(team, timeout_ns))
+		return false;
+	stand_up(team);
 	return true;
 }

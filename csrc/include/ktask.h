@@ -263,6 +263,12 @@ int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *
 int ktask_init(void);
 
 /*
+ * Looks now at what may have changed: CPUs online, CPU quotas of the control groups, the power policy. Without it, runs
+ * go by what they are told of that within 0.1 s, as long as helpers come and go. Thread-safe. Returns 0.
+ */
+int ktask_refresh(void);
+
+/*
  * Called by a thread function: this thread has just waited so long, in nanoseconds, for something that the threads of
  * the task share (a lock, an interpreter). Helpers that do little else go home, and are called more reluctantly for
  * this kind of work the next time. Does nothing outside a run.
@@ -283,6 +289,20 @@ size_t ktask_max_threads(void);
  */
 size_t ktask_describe(char *text, size_t size);
 
+/*
+ * At most max helpers of this process work at a time, over all its threads; 0: every run is serial; negative: as many
+ * as there may be without (the default). Returns what was set before. Helpers at work go on until their run ends. The
+ * limits of the machine (its CPUs, KTASK_MAX_HELPERS in the environment) hold besides. A child of fork inherits it.
+ */
+int ktask_set_max_helpers(int max);
+
+/*
+ * Describes, as a JSON object and like ktask_describe(), the user's processes that share the CPUs by way of the same
+ * table: for each its pid (0: in another PID namespace), how many helpers it has at work, and how many threads that
+ * have called them. Opens and closes a file; for people and monitors, not for every run.
+ */
+size_t ktask_describe_processes(char *text, size_t size);
+
 #else /* !CONFIG_KTASK */
 
 static inline void *ktask_iter_range(void *position, size_t size)
@@ -295,9 +315,20 @@ static inline int ktask_init(void)
 	return 0;
 }
 
+static inline int ktask_refresh(void)
+{
+	return 0;
+}
+
 static inline void ktask_waited(uint64_t ns)
 {
 	(void)ns;
+}
+
+static inline int ktask_set_max_helpers(int max)
+{
+	(void)max;
+	return -1;
 }
 
 static inline int ktask_thread(void)
@@ -406,17 +437,31 @@ static inline int ktask_run(void *start, size_t task_size, struct ktask_ctl *ctl
 	return ktask_run_numa(&node, 1, ctl);
 }
 
-static inline size_t ktask_describe(char *text, size_t size)
-{
-	static const char serial[] = "{\"version\": \"" KTASK_VERSION "\", \"enabled\": false, "
-				     "\"reason\": \"built without threads (CONFIG_KTASK=0)\"}";
+#define KTASK_SERIAL_REASON "\"reason\": \"built without threads (CONFIG_KTASK=0)\""
 
+static inline size_t ktask_serial_text(char *text, size_t size, const char *serial)
+{
+	size_t length = 0;
+
+	while (serial[length])
+		length++;
 	for (size_t i = 0; i < size; i++) {
-		text[i] = i + 1 < size && i < sizeof(serial) - 1 ? serial[i] : '\0';
+		text[i] = i + 1 < size && i < length ? serial[i] : '\0';
 		if (!text[i])
 			break;
 	}
-	return sizeof(serial) - 1;
+	return length;
+}
+
+static inline size_t ktask_describe(char *text, size_t size)
+{
+	return ktask_serial_text(text, size,
+				 "{\"version\": \"" KTASK_VERSION "\", \"enabled\": false, " KTASK_SERIAL_REASON "}");
+}
+
+static inline size_t ktask_describe_processes(char *text, size_t size)
+{
+	return ktask_serial_text(text, size, "{\"path\": null, " KTASK_SERIAL_REASON ", \"processes\": []}");
 }
 
 #endif /* CONFIG_KTASK */

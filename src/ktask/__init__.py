@@ -17,7 +17,7 @@ Everyday calls are ``parallel_for``, ``run`` and ``run_numa`` with a ``Ctl``; th
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
 from ktask._grid import parallel_for_2d
-from ktask._info import info, init
+from ktask._info import info, init, refresh
 from ktask._kernel import (
     DEFINE_KTASK_CTL,
     KTASK_RETURN_SUCCESS,
@@ -28,6 +28,7 @@ from ktask._kernel import (
     ktask_run,
     ktask_run_numa,
 )
+from ktask._limits import limits
 from ktask._loop import loop
 from ktask._reduce import map, reduce
 from ktask._run import Report, last_report, parallel_for, run, run_numa
@@ -55,14 +56,16 @@ __all__ = [
     "ktask_run",
     "ktask_run_numa",
     "last_report",
+    "limits",
     "loop",
     "map",
     "parallel_for",
     "parallel_for_2d",
     "reduce",
+    "refresh",
     "run",
     "run_numa",
 ]
 
-for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace):
+for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace, limits):
     _class.__module__ = "ktask"  # the name to know it by, in tracebacks too

@@ -21,6 +21,8 @@ examples:
   python -m ktask demo --output /tmp    where mandelbrot.png and timeline.png go
   python -m ktask info                  what ktask sees of this machine
   python -m ktask info --json           the same for scripts
+  python -m ktask top                   which processes have helpers at work, live
+  python -m ktask top --once            the same, once
 
 exit codes: 0 all went well, 1 results differ, 2 bad usage or missing packages, 130 interrupted
 """
@@ -45,6 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     info = commands.add_parser("info", help="tell what ktask sees of this machine")
     info.add_argument("--json", action="store_true", help="as a JSON object")
     info.set_defaults(command=run_info)
+
+    top = commands.add_parser("top", help="show which processes have helpers at work")
+    top.add_argument("--once", action="store_true", help="show it once, instead of until Ctrl-C")
+    top.add_argument("--json", action="store_true", help="as a JSON object (on a line of its own, each time)")
+    top.add_argument("--every", metavar="SECONDS", type=seconds, default=1.0, help="how often (default: 1)")
+    top.set_defaults(command=run_top)
 
     options = parser.parse_args(arguments)
     if "command" not in options:
@@ -87,34 +95,89 @@ def run_info(options: argparse.Namespace) -> int:
     return DONE
 
 
+def seconds(text: str) -> float:
+    """A time to wait from the command line; argparse tells about a ValueError."""
+    value = float(text)
+    if not 0.05 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"must be from 0.05 to 3600, not {text}")
+    return value
+
+
+def run_top(options: argparse.Namespace) -> int:
+    """The ``top`` command."""
+    from ktask._top import top
+
+    return top(once=options.once, as_json=options.json, every=options.every)
+
+
 def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known, as names and values for people; a build without threads knows little of the machine."""
-    lines = []
-    if "nodes" in described:
-        online, allowed = described["cpus"], described["allowed_cpus"]
-        lines += [("CPUs", f"{spans(online)}; this process may use {spans(allowed) if allowed != online else 'all'}")]
-        lines += [(f"NUMA node {n['id']}", f"CPUs {spans(n['cpus'])}") for n in described["nodes"]]
-        lines += [
-            (
-                "Helpers",
-                f"{described['helpers']} in the pool, {described['running_helpers']} at work, "
-                f"{described['max_helpers']} at most",
-            ),
-            (
-                "Waking one",
-                f"counts as {described['wake_ns'] / 1e3:.1f} us, and {described['answer_ns'] / 1e3:.1f} us until it "
-                "comes; runs measure it as they go",
-            ),
-        ]
     environment = " ".join(f"{name}={value}" for name, value in described["environment"].items())
+    lines = [*machine(described), *pool(described)] if "nodes" in described else []
+    if described["memory_bytes"] is not None:
+        lines += [
+            ("Memory", f"{described['memory_bytes'] / (1 << 30):.1f} GiB"),
+            ("Load", f"{described['load']:.1f} in the last minute"),
+        ]
+    return [*lines, ("Nice", str(described["nice"])), ("Environment", environment or "no KTASK variables")]
+
+
+def machine(described: dict[str, Any]) -> list[tuple[str, str]]:
+    """CPUs, and what keeps this process from having all of them."""
+    online, allowed, quota = described["cpus"], described["allowed_cpus"], described["quota"]
+    sizes = sorted({len(core) for core in described["cores"]})
+    a_core = f"{' or '.join(map(str, sizes))} thread{'s' if sizes[-1] > 1 else ''} a core"
+    nodes = described["nodes"]
     return [
-        *lines,
-        ("Cores", str(described["physical_cores"] or "unknown")),
-        ("Memory", f"{described['memory_bytes'] / (1 << 30):.1f} GiB"),
-        ("Load", f"{described['load']:.1f} in the last minute"),
-        ("Nice", str(described["nice"])),
-        ("Environment", environment or "no KTASK variables"),
+        ("CPUs", f"{spans(online)}; this process may use {spans(allowed) if allowed != online else 'all'}"),
+        ("Cores", f"{len(described['cores'])}, {a_core}"),
+        *[(f"NUMA node {n['id']}", f"CPUs {spans(n['cpus'])}{distances(n)}") for n in nodes[:SHOWN]],
+        *([("", f"and {len(nodes) - SHOWN} more nodes")] if len(nodes) > SHOWN else []),
+        ("CPU quota", f"{quota['cpus']:g} CPUs, from {quota['path']}" if quota else "none"),
+        ("Power", power(described["power"])),
     ]
+
+
+SHOWN = 32
+
+
+def distances(node: dict[str, Any]) -> str:
+    """How far other nodes are."""
+    values = sorted({distance for nid, distance in node["distances"].items() if nid != str(node["id"])})
+    return f"; others at {', '.join(map(str, values))}" if values else ""
+
+
+def power(policy: dict[str, Any]) -> str:
+    """What the system says of power, and what that means."""
+    names = {"driver": "", "governor": "governor ", "preference": "preference ", "profile": "platform profile "}
+    said = ", ".join(f"{name}{policy[key]}" for key, name in names.items() if policy[key])
+    if not policy["saves"]:
+        return f"{said or 'no policy'}: helpers may work"
+    return f"{said}: helpers {'may work, as KTASK_POWER says' if policy['ignored'] else 'stay asleep'}"
+
+
+def pool(described: dict[str, Any]) -> list[tuple[str, str]]:
+    """Helpers and what they cost."""
+    nice = "may be raised again" if described["privileged"] else "may not be raised again"
+    return [
+        ("Helpers", f"{described['max_helpers']} at most, {described['running_helpers']} at work"),
+        ("Shared by", shared_by(described["table"])),
+        ("Priorities", f"{nice} by this process, once lowered"),
+        (
+            "Waking one",
+            f"counts as {described['wake_ns'] / 1e3:.1f} us, and {described['answer_ns'] / 1e3:.1f} us until it "
+            "comes; runs measure it as they go",
+        ),
+    ]
+
+
+def shared_by(table: dict[str, Any]) -> str:
+    """Whom this process counts, when it starts helpers."""
+    if table["joined"]:
+        return f"all processes that use {table['path']}"
+    if table["reason"]:
+        return f"this process alone ({table['reason']})"
+    return f"all processes that use {table['path']}, once this one needs a helper"
 
 
 def spans(numbers: list[int]) -> str:

@@ -41,7 +41,10 @@ struct ktask_ctl {
 #define KTASK_MAX_NODES ...
 void *ktask_iter_range(void *position, size_t size);
 int ktask_init(void);
+int ktask_refresh(void);
 size_t ktask_describe(char *text, size_t size);
+size_t ktask_describe_processes(char *text, size_t size);
+int ktask_set_max_helpers(int max);
 
 /* How Python calls in. */
 struct py_call {

@@ -10,12 +10,15 @@
 
 static char fsroot[] = "/tmp/ktask-test-XXXXXX";
 
-/* The path of a file that describes the machine's nodes. The directories above it are made. */
+/*
+ * The path of a file: "/proc/..." and the like from the root on, others are those that describe the machine's nodes. The
+ * directories above it are made.
+ */
 static inline const char *fsroot_path(const char *name)
 {
 	static char path[512];
 
-	snprintf(path, sizeof(path), "%s/sys/devices/system/node/%s", fsroot, name);
+	snprintf(path, sizeof(path), "%s%s%s", fsroot, name[0] == '/' ? "" : "/sys/devices/system/node/", name);
 	for (char *slash = strchr(path + strlen(fsroot) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		mkdir(path, 0700);

@@ -50,6 +50,7 @@ static void runs(void)
 
 	fails_at = UNITS;
 	CHECK(ktask_init() == 0);
+	CHECK(ktask_refresh() == 0);
 	CHECK(ktask_run(done, UNITS, &ctl) == KTASK_RETURN_SUCCESS);
 	for (int i = 0; i < UNITS; i++)
 		CHECK(done[i]-- == 1);

@@ -12,6 +12,7 @@ import pytest
 # so that threads meet, and soon.
 os.environ["KTASK_HELPERS"] = "7"
 os.environ["KTASK_WAKE_NS"] = "0"
+os.environ["KTASK_TABLE"] = "off"  # or other programs on the machine, that use ktask as well, could take the helpers
 
 from clib import CLib
 from hypothesis import settings

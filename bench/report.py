@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Makes the tables and plots of the pages from bench/results/: python bench/report.py, without measuring anything.
+
+A page has the tables where it says `<!-- bench: NAME -->`, up to `<!-- end -->`. After the name may follow the first
+words of the columns to show, and `brief`, which leaves out the spread.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import plots
+from figures import (
+    APART,
+    CALLS,
+    DIGESTS,
+    EXP,
+    HOT,
+    Row,
+    best_possible,
+    burned,
+    burned_us,
+    figure,
+    load,
+    over_serial,
+    peers_of,
+    per_unit,
+    speedup,
+)
+
+HERE = Path(__file__).resolve().parent
+PAGES = ("README.md", "docs/benchmarks.md")
+
+
+class Column(NamedTuple):
+    """One column of a table: which rows, what of them, and with how many digits."""
+
+    title: str
+    workload: str
+    size: float | None
+    of: Callable[[Row], float]
+    digits: int = 2
+
+
+def columns_of_sizes(
+    workload: str, of: Callable[[Row], float], sizes: dict[float, str], digits: int = 2
+) -> list[Column]:
+    """A column for each size."""
+    return [Column(title, workload, size, of, digits) for size, title in sizes.items()]
+
+
+TABLES: dict[str, tuple[str, list[Column]]] = {  # name: suite, columns
+    "hot-empty": ("hot", [Column("ns over serial", "empty", 0, over_serial, 0)]),
+    "hot": ("hot", columns_of_sizes("loop", speedup, HOT)),
+    "hot-burned": ("hot", columns_of_sizes("loop", burned, HOT)),
+    "apart-empty": (
+        "apart",
+        [
+            Column("ns over serial", "empty", 0, over_serial, 0),
+            Column("CPU µs over serial", "empty", 0, burned_us, 0),
+        ],
+    ),
+    "apart": ("apart", columns_of_sizes("loop", speedup, APART)),
+    "apart-burned": ("apart", columns_of_sizes("loop", burned, APART)),
+    "long": (
+        "long",
+        [
+            *(Column(w, w, None, speedup) for w in ("balanced", "triangle", "mandelbrot", "random", "four", "tiny")),
+            Column("tiny: ns per unit", "tiny", None, per_unit, 1),
+        ],
+    ),
+    "memory": ("memory", [Column(w, w, None, speedup) for w in ("clear", "copy", "triad")]),
+    "python-call": (
+        "python",
+        [Column("empty, ns over serial", "call", 0, over_serial, 0), *columns_of_sizes("call", speedup, CALLS)],
+    ),
+    "python-exp": ("python", columns_of_sizes("exp", speedup, EXP)),
+    "python-digest": ("python", columns_of_sizes("digest", speedup, DIGESTS)),
+}
+LIMITS = {"apart": "the limit", "long": "the ideal", "memory": "plain threads"}
+"""Tables with a last line for the best that is possible."""
+
+
+def cell(rows: list[Row], column: Column, spread: bool) -> str:
+    """A median, and half the distance of the quartiles."""
+    mine = (r for r in rows if r.workload == column.workload and column.size in (None, r.size))
+    f = figure(mine, column.of)
+    if f is None:
+        return "-"
+    digits = min(column.digits, 0 if abs(f.median) >= 100 else 1 if abs(f.median) >= 10 else 2)
+    return f"{f.median:.{digits}f}" + (f" ±{(f.high - f.low) / 2:.{digits}f}" if spread else "")
+
+
+def table(name: str, rows: list[Row], chosen: Iterable[str] = (), spread: bool = True) -> str:
+    """One table in Markdown, all its columns or those chosen by their titles' first words."""
+    columns = [c for c in TABLES[name][1] if not chosen or c.title.split()[0] in set(chosen)]
+    lines = {peer: [cell([r for r in rows if r.peer == peer], c, spread) for c in columns] for peer in peers_of(rows)}
+    if "ktask" in lines:
+        lines = {"**ktask**": lines.pop("ktask"), **lines}
+    if name in LIMITS:
+        limits = [c._replace(of=best_possible) if c.of is speedup else None for c in columns]
+        lines[f"*{LIMITS[name]}*"] = [cell(rows, c, spread) if c else "-" for c in limits]
+    head = ["", *(c.title for c in columns)]
+    out = [head, ["---"] * len(head), *([peer, *cells] for peer, cells in lines.items() if set(cells) != {"-"})]
+    return "\n".join("| " + " | ".join(line) + " |" for line in out)
+
+
+def tables(suite: str, rows: list[Row]) -> str:
+    """All tables of one suite."""
+    return "\n\n".join(f"{name}:\n{table(name, rows)}" for name, (of, _) in TABLES.items() if of == suite)
+
+
+def machine_text(facts: dict[str, str]) -> str:
+    """What was measured on, in a sentence."""
+    return "; ".join(f"{name} {fact}" for name, fact in facts.items()) + "."
+
+
+def fill(page: str, results: Path) -> str:
+    """The page with its tables made from these results."""
+
+    def block(match: re.Match[str]) -> str:
+        name, *words = match[1].split()
+        source = results / ("machine.json" if name == "machine" else f"{TABLES[name][0]}.csv")
+        if not source.exists():
+            return match[0]
+        if name == "machine":
+            text = machine_text(json.loads(source.read_text(encoding="utf-8")))
+        else:
+            text = table(name, load(source), [w for w in words if w != "brief"], "brief" not in words)
+        return f"<!-- bench: {match[1]} -->\n{text}\n<!-- end -->"
+
+    return re.sub(r"<!-- bench: (.*?) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
+
+
+def publish(results: Path = HERE / "results", root: Path = HERE.parent) -> None:
+    """Rewrites the tables and plots of the documentation."""
+    plots.draw(results, root / "docs" / "img")
+    for name in PAGES:
+        page = root / name
+        page.write_text(fill(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    publish()
