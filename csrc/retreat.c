@@ -52,17 +52,17 @@ static _Atomic uint64_t pause_end;
 static _Atomic uint64_t pause_ns;
 static _Atomic int room;
 
-/* The second of "run waited slices"; 0: there is no such thing. */
-static uint64_t read_waited(int fd)
+/* The second of "run waited slices". -1: there is no such thing, or somebody has closed it. */
+static int64_t read_waited(int fd)
 {
 	char text[64], *end;
 	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
 
 	if (n <= 0)
-		return 0;
+		return -1;
 	text[n] = '\0';
 	strtoull(text, &end, 10);
-	return strtoull(end, NULL, 10);
+	return (int64_t)strtoull(end, NULL, 10);
 }
 
 /* Without schedstat: what is left of the time when it had to make way, and never slept. */
@@ -85,13 +85,15 @@ static uint64_t time_missing(struct waits *w, uint64_t now)
 /* For how many ns has it waited since it last looked? */
 static uint64_t look(struct waits *w, uint64_t now)
 {
-	uint64_t before = w->waited, ns;
+	int64_t waited = read_waited(w->fd);
+	uint64_t ns;
 
-	if (w->fd < 0) {
+	if (waited < 0) {
+		w->fd = -1;
 		ns = time_missing(w, now);
 	} else {
-		w->waited = read_waited(w->fd);
-		ns = w->waited > before ? w->waited - before : 0;
+		ns = (uint64_t)waited > w->waited ? (uint64_t)waited - w->waited : 0;
+		w->waited = (uint64_t)waited;
 	}
 	w->looked = now;
 	return ns;
