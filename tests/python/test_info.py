@@ -30,6 +30,8 @@ KEYS = {
     "running_helpers",
     "table",
     "privileged",
+    "retreats",
+    "pause_ns",
     "wake_ns",
     "answer_ns",
     "physical_cores",
