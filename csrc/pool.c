@@ -43,16 +43,34 @@
  *      which the last to leave sees in what step 6 subtracted from. Asleep only while the word is unchanged, so the
  *      last one cannot be missed. Every helper that is not dismissed runs or will run, finds no work, and leaves.
  *
+ * Willing (will_one), by a caller that waits and may raise priorities
+ *  10. take a helper of team->called that is RUNNING. Give it the caller's nice, then set helper->willed, then look
+ *      whether its bit is still in team->called. If it is not, the helper may have left before the mark: restore it.
+ *      Step 6 clears the bit first and takes the mark then; so the helper sees the mark, or the caller that the bit is
+ *      gone, or both, and who sees it restores. A mark may stay behind on a helper that has left, or has been called
+ *      into the same team again and is dismissed: whoever takes it later, in step 6 or 8, restores, which at worst
+ *      is once too often. A restore that comes late may hit a helper that another team has willed meanwhile: its caller
+ *      wills again when it looks the next time.
+ *
+ * A thread function may end its thread. A helper then does steps 6 and 7 on its way out (helper_ends), and is born again
+ * when it is called. A caller gathers before its stack goes (abandon in run.c).
+ *
  * Orders: setting an idle bit releases what its owner wrote, clearing it acquires (7 to 1, 8 to 1). Adding CALLED
  * releases, step 5 acquires (helper->team, and all of the run). The subtraction of step 6 releases all that the helper
  * did, and the caller's look at 0 acquires it; subtractions form one release sequence, so the last one stands for all.
+ *
+ * Fork: in the child there is only the thread that forked; in the parent nothing has changed. pool.starting is held over
+ * the fork, so no table is half made. The child sets words, idle bits and limits back to what they were before the
+ * first call, and pool.forks grows. A team with an older number calls nobody any more, and if it had helpers (here is
+ * above 0) it is orphaned: it is never gathered, and its run claims nothing more, for an iterator's lock may be held by a
+ * thread that is not there. A team without helpers is whole in the child, and its run goes on. A helper that forked
+ * ends the child when it is back from the thread function.
  *
  * Surveying (pool_look_again): helpers that come home look at the machine now and then, between 6 and 7. Where none may be
  * called, one is called all the same, to pool.surveyors, a team without a caller that is always there; it goes by steps
  * 1 to 7 but counts against no limit, and nobody waits for it.
  *
- * Fork: the child has no helpers. pool.forks grows, the pool counts as never started, and a team of before is left
- * alone by everyone: its helpers do not exist in the child, and in the parent nothing has changed.
+ * All this is explored by tests/model/pool.pml and willing.pml, and the orders by orders.cpp.
  */
 #define _GNU_SOURCE
 #include "pool.h"
@@ -250,6 +268,36 @@ static void become_idle(struct helper *h)
 	set_idle(h);
 }
 
+/* A thread function has ended this thread: the next call makes another one. */
+static void helper_ends(void *arg)
+{
+	struct helper *h = arg;
+
+	h->born = false;
+	h->lingers = false;
+	leave(h, serving);
+	become_idle(h);
+}
+
+/*
+ * When the last CPU goes offline that a thread may use, Linux lets it use all for good. Then the next call has to place
+ * this helper anew.
+ */
+static void notice_if_strayed(struct helper *h)
+{
+	struct cpus now, own;
+
+	topology_allowed(pthread_self(), &now);
+	topology_cpus(&pool.topology, h->node, &own);
+	for (int i = 0; i < CPUS_WORDS; i++) {
+		if (now.word[i] & ~own.word[i]) {
+			h->placed = 0;
+			h->placed_off = -1;
+			return;
+		}
+	}
+}
+
 static void *helper_main(void *arg)
 {
 	struct helper *h = arg;
@@ -272,10 +320,14 @@ static void *helper_main(void *arg)
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
 		answer = clock_ns() - h->called_at;
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
-		if (answer > PREEMPTED_NS / 2)
+		if (answer > PREEMPTED_NS / 2) {
 			pool_measured(&pool.answer_ns, answer);
+			notice_if_strayed(h);
+		}
 		serving = team;
+		pthread_cleanup_push(helper_ends, h);
 		team->work(team, h->id, h->node);
+		pthread_cleanup_pop(0);
 		serving = NULL;
 		/* The thread function forked, and this is the child: a pthread's return would end it with exit(0), too. */
 		if (pool_forks() != forks)

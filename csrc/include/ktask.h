@@ -56,7 +56,8 @@ extern "C" {
 /*
  * Does the units from start up to, not including, end. Called from several threads at once, never twice for a unit.
  * Returns KTASK_RETURN_SUCCESS, or any other value: then it has cleaned up after itself, as if the chunk had never
- * been started. It must return: leaving it by longjmp() or pthread_cancel() is undefined.
+ * been started. It must not be left by longjmp(). One that ends its thread (pthread_exit(), pthread_cancel()) fails the
+ * run with -ECANCELED if that is a helper; if it is the caller, that ends when all helpers have, and nothing is undone.
  */
 typedef int (*ktask_thread_func)(void *start, void *end, void *arg);
 

@@ -46,6 +46,19 @@ size_t ktask_describe(char *text, size_t size);
 size_t ktask_describe_processes(char *text, size_t size);
 int ktask_set_max_helpers(int max);
 
+enum ktask_placement { KTASK_PLACE_LOCAL, KTASK_PLACE_INTERLEAVE, KTASK_PLACE_SPREAD };
+int ktask_memory_clear(void *memory, size_t size);
+int ktask_memory_fill(void *memory, size_t size, const void *value, size_t value_size);
+int ktask_memory_copy(void *to, const void *from, size_t size);
+int ktask_memory_prefault(void *memory, size_t size);
+int ktask_memory_pin(void *memory, size_t size);
+int ktask_memory_unpin(void *memory, size_t size);
+int ktask_memory_advise_huge(void *memory, size_t size);
+int ktask_memory_free(void *memory, size_t size);
+int ktask_memory_place(void *memory, size_t size, enum ktask_placement placement);
+int ktask_nodes_of(const void *memory, size_t size, size_t unit, struct ktask_node *nodes, size_t room);
+bool py_several_nodes(void);
+
 /* How Python calls in. */
 struct py_call {
     void *handle; ktask_thread_func thread_func; ktask_undo_func undo_func; void *func_arg; bool python_positions;
@@ -98,6 +111,7 @@ SOURCE = r"""
 #include <stdbool.h>
 #include <time.h>
 #include "ktask.h"
+#include "ktask_memory.h"
 
 /*
  * What the C functions of one run need of Python's side: func_arg of the run, where any of its functions is Python's,
@@ -189,6 +203,13 @@ static void *py_thread_address(void)
 
 #if CONFIG_KTASK
 #include "../chunk.h" /* from csrc/include */
+#include "../pool.h"
+
+/* Does it matter where memory lies? */
+static bool py_several_nodes(void)
+{
+    return pool_start() && pool_topology()->nr_nodes > 1;
+}
 
 /* What a unit cost the last time, in ns; 0: not known. */
 static double py_recall(uintptr_t identity)
@@ -206,6 +227,11 @@ static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error
     last_report = (struct ktask_report){ .kr_ns = ns, .kr_chunks = 1, .kr_threads = 1, .kr_error = error };
 }
 #else
+static bool py_several_nodes(void)
+{
+    return false;
+}
+
 static double py_recall(uintptr_t identity)
 {
     (void)identity;
@@ -321,7 +347,7 @@ if can_build_core():
         sources=[*sorted(map(str, Path("csrc").glob("*.c"))), "src/ktask/_numpy/loops.c"],
         include_dirs=["csrc/include", "src/ktask/_numpy"],
         libraries=["m"],
-        extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fvisibility=hidden"],
+        extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"],
         extra_link_args=["-pthread", "-Wl,-z,nodelete"],
     )
 else:
