@@ -161,7 +161,7 @@ static void work(struct worker *w)
 		}
 		if (w->thread == 0)
 			poll(w);
-		else if (pool_is_overfull(w->now))
+		else if (pool_is_overfull(w->now) || pool_wants_back(w->thread - 1, w->now))
 			break;
 		heartbeat(w);
 	}
@@ -244,6 +244,7 @@ static void report(const struct run *run, size_t undone)
 		.kr_error_nid = run->chunk_failed ? run->failed.cursor->nid : NUMA_NO_NODE,
 		.kr_error_start = run->chunk_failed ? run->failed.start : NULL,
 		.kr_error_end = run->chunk_failed ? run->failed.end : NULL,
+		.kr_retreated = atomic_load_explicit(&run->team.nr_retreated, memory_order_relaxed),
 	};
 
 	memcpy(run->ctl.kc_report, &r, r.kr_struct_size < sizeof(r) ? r.kr_struct_size : sizeof(r));

@@ -118,16 +118,17 @@ struct ktask_report {
 	unsigned kr_threads;   /* threads that did at least one chunk, the caller included */
 	unsigned kr_called;    /* helpers that were called */
 	unsigned kr_cancelled; /* helpers that were called and sent back before they had begun */
-	unsigned kr_willed;    /* times the waiting caller lent its priority to a helper */
+	unsigned kr_willed;    /* times the waiting caller lent its priority or its CPU to a helper */
 	int kr_error;	       /* the run's result */
 	int kr_error_nid;      /* node of the chunk that failed first, and its ends; NULL where no chunk failed */
 	void *kr_error_start;
 	void *kr_error_end;
+	unsigned kr_retreated; /* times a helper went home since somebody else wanted its CPU */
 };
 
 #define KTASK_REPORT_INITIALIZER                                                                                       \
 	{                                                                                                              \
-		sizeof(struct ktask_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL                                     \
+		sizeof(struct ktask_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0                                  \
 	}
 
 /*

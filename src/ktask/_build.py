@@ -27,7 +27,7 @@ struct ktask_event {
 struct ktask_trace { struct ktask_event *kt_events; size_t kt_capacity, kt_count; };
 struct ktask_report {
     uint64_t kr_ns; size_t kr_chunks, kr_undone; unsigned kr_threads, kr_called, kr_cancelled, kr_willed;
-    int kr_error, kr_error_nid; void *kr_error_start, *kr_error_end; ...;
+    int kr_error, kr_error_nid; void *kr_error_start, *kr_error_end; unsigned kr_retreated; ...;
 };
 struct ktask_ctl {
     size_t kc_struct_size;

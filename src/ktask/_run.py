@@ -39,17 +39,27 @@ class Report:
     helpers_cancelled: int
     helpers_willed: int
     error: int
+    helpers_retreated: int
 
 
 def last_report() -> Report:
     """Tells about the last run that ended in this thread.
 
     ``chunks`` and ``undone`` are calls of the thread and the undo function, ``threads`` those that did a chunk at
-    least, the caller included; ``helpers_cancelled`` were called, but not needed any more when they came.
+    least, the caller included; ``helpers_cancelled`` were called, but not needed any more when they came, and
+    ``helpers_retreated`` went home since somebody else wanted their CPU.
     """
     r = lib.py_last_report()
     return Report(
-        r.kr_ns / 1e9, r.kr_chunks, r.kr_undone, r.kr_threads, r.kr_called, r.kr_cancelled, r.kr_willed, r.kr_error
+        r.kr_ns / 1e9,
+        r.kr_chunks,
+        r.kr_undone,
+        r.kr_threads,
+        r.kr_called,
+        r.kr_cancelled,
+        r.kr_willed,
+        r.kr_error,
+        r.kr_retreated,
     )
 
 
