@@ -44,14 +44,16 @@
  *      which the last to leave sees in what step 6 subtracted from. Asleep only while the word is unchanged, so the
  *      last one cannot be missed. Every helper that is not dismissed runs or will run, finds no work, and leaves.
  *
- * Willing (will_one), by a caller that waits and may raise priorities
- *  10. take a helper of team->called that is RUNNING. Give it the caller's nice, then set helper->willed, then look
- *      whether its bit is still in team->called. If it is not, the helper may have left before the mark: restore it.
- *      Step 6 clears the bit first and takes the mark then; so the helper sees the mark, or the caller that the bit is
- *      gone, or both, and who sees it restores. A mark may stay behind on a helper that has left, or has been called
- *      into the same team again and is dismissed: whoever takes it later, in step 6 or 8, restores, which at worst
+ * Willing (will_one), by a caller that waits
+ *  10. take a helper of team->called that is RUNNING. Give it the caller's nice or CPU, then set the mark in helper->lent,
+ *      then look whether its bit is still in team->called. If it is not, the helper may have left before the mark: restore
+ *      its nice. Step 6 clears the bit first and takes the marks then; so the helper sees the mark, or the caller that the
+ *      bit is gone, or both, and who sees it restores. A mark may stay behind on a helper that has left, or has been
+ *      called into the same team again and is dismissed: whoever takes it later, in step 6 or 8, restores, which at worst
  *      is once too often. A restore that comes late may hit a helper that another team has willed meanwhile: its caller
- *      wills again when it looks the next time.
+ *      wills again when it looks the next time. A lent CPU goes back when the helper is placed for its next call; of
+ *      that only its owner is told, by the mark. The helper may end its thread at any time, so here it is known by
+ *      its tid, which may be nobody's any more, and not by helper->thread, whose memory goes with it.
  *
  * A thread function may end its thread. A helper then does steps 6 and 7 on its way out (helper_ends), and is born again
  * when it is called. A caller gathers before its stack goes (abandon in run.c).
