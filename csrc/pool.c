@@ -534,7 +534,10 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
 	pthread_mutex_unlock(&pool.starting);
-	thread_number = 0; /* a helper that forks is none in the child, where there will be another one in its place */
+	/* A helper that forks is none in the child, where there will be another one in its place. */
+	if (thread_number)
+		pthread_sigmask(SIG_SETMASK, &pool.signals, NULL);
+	thread_number = 0;
 	atomic_fetch_add_explicit(&pool.forks, 1, memory_order_relaxed);
 	atomic_store_explicit(&pool.nr_lingering, 0, memory_order_relaxed);
 	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);
@@ -557,17 +560,15 @@ static void handle_forks(void)
 /* With pool.starting held. Returns why there is no pool, or NULL: it stands. */
 static const char *start(void)
 {
-	sigset_t before;
-
 	if (!handles_forks || !make_tables())
 		return "there was no memory for the pool";
 	if (is_off_in_environment("KTASK", false))
 		return "KTASK=off is set in the environment";
 	if (pool.nr_helpers == 0)
 		return pool.oversubscribed ? "KTASK_HELPERS=0 is set in the environment" : "this machine has one CPU";
-	block_signals(&before);
+	block_signals(&pool.signals);
 	priority_probe();
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_sigmask(SIG_SETMASK, &pool.signals, NULL);
 	return NULL;
 }
 
