@@ -161,9 +161,11 @@ static bool place(struct helper *h, const struct team *team, const struct cpus *
 	if (cpus_empty(&mask))
 		return false;
 	if (!pool.oversubscribed) {
-		h->seat = limits_sit(&mask, false);
-		if (h->seat < 0)
-			return false;
+		int seat = limits_sit(&mask, false);
+
+		if (seat < 0)
+			return false; /* h->seat stays: who lingers where it was may be called there again */
+		h->seat = seat;
 	}
 	wanted = hash(&mask);
 	if (!h->born && !give_birth(h, &mask)) {
