@@ -123,6 +123,36 @@ size_t cut_remaining(const struct cut *cut)
 	return n;
 }
 
+struct cursor *cut_go_on(const struct cut *cut, struct cursor *cursor, int node, const int *distance)
+{
+	struct cursor *nearest = NULL;
+	int least = 0;
+
+	if (cursor && cursor_remaining(cursor))
+		return cursor;
+	for (size_t i = 0; i < cut->nr_cursors; i++) {
+		struct cursor *c = &cut->cursors[i];
+		int far = node < 0 || c->node < 0 || c->node == node ? 0 : distance[c->node];
+
+		if (cursor_remaining(c) && (!nearest || far < least)) {
+			nearest = c;
+			least = far;
+		}
+	}
+	return nearest;
+}
+
+int cut_node_in_turn(const struct cut *cut, unsigned turn)
+{
+	for (size_t i = 0; i < cut->nr_cursors; i++) {
+		const struct cursor *c = &cut->cursors[(turn + i) % cut->nr_cursors];
+
+		if (cursor_remaining(c))
+			return c->node;
+	}
+	return -1;
+}
+
 static bool claim_in_order(const struct cut *cut, struct cursor *c, size_t size, struct chunk *chunk)
 {
 	pthread_mutex_lock(&c->lock);

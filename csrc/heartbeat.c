@@ -81,20 +81,6 @@ void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
 	cost_remember(identity(run), cost_measured(units, now - run->begin, run->known.helpers_wait), run->known);
 }
 
-/* The node where the next helper is needed most: each cursor in turn, as the kernel's does. -1: any. */
-static int node_for_helper(struct run *run)
-{
-	unsigned turn = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) + 1;
-
-	for (size_t i = 0; i < run->cut.nr_cursors; i++) {
-		const struct cursor *c = &run->cut.cursors[(turn + i) % run->cut.nr_cursors];
-
-		if (cursor_remaining(c))
-			return c->node;
-	}
-	return -1;
-}
-
 /* What is gained by one more helper has to be more than this. */
 static double price(const struct run *run)
 {
@@ -107,7 +93,7 @@ static double price(const struct run *run)
 static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 {
 	struct run *run = w->run;
-	unsigned threads = team_size(&run->team) + 1;
+	unsigned threads = team_size(&run->team) + 1, turn;
 	size_t remaining;
 
 	if (threads >= max_threads(run))
@@ -129,7 +115,8 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 		return;
 	}
 	atomic_store_explicit(&run->ns_per_unit, (float)ns_per_unit, memory_order_relaxed);
-	team_call(&run->team, node_for_helper(run));
+	turn = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) + 1;
+	team_call(&run->team, cut_node_in_turn(&run->cut, turn));
 	w->called_at = w->now = clock_ns(); /* what that took is not the next chunk's */
 }
 
