@@ -71,6 +71,12 @@ def test_four_nodes_on_a_ring_and_confined(programs: dict[str, Path]) -> None:
     assert shares(output)["spread"] >= 0.95
 
 
+def test_arrays_of_python(programs: dict[str, Path]) -> None:
+    """NumPy's, on four nodes, with all that this interpreter has loaded for it."""
+    files = vm.python(vm.HERE / "arrays.py")
+    vm.run([Node(2, 256)] * 4, "KTASK_WAKE_NS=0 /python", {}, distances=ring(4), files=files)
+
+
 def test_uneven_nodes_some_without_memory_or_cpus(programs: dict[str, Path]) -> None:
     """A large one, one of a single CPU, one without memory, one without CPUs."""
     nodes = [Node(4, 128), Node(1, 64), Node(2, 0), Node(0, 128)]
