@@ -273,6 +273,7 @@ static void files(void)
 
 int main(void)
 {
+	unsetenv("KTASK_RETREAT");
 	CHECK(sched_getaffinity(0, sizeof(allowed), &allowed) == 0);
 	if (CPU_COUNT(&allowed) < 2)
 		return SKIPPED;

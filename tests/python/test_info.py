@@ -110,7 +110,7 @@ def one_cpu() -> None:
 
 def default_settings() -> None:
     info = ktask.info()
-    assert info["environment"] == {"KTASK_TABLE": "off"}
+    assert info["environment"] == {"KTASK_RETREAT": "off", "KTASK_TABLE": "off"}
     cpus = len(os.sched_getaffinity(0))
     if not info["quota"] and not info["power"]["saves"]:
         assert info["max_helpers"] == cpus - 1

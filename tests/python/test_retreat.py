@@ -40,7 +40,7 @@ def beside_hogs() -> None:
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
 def test_helpers_make_room() -> None:
-    fresh(beside_hogs)
+    fresh(beside_hogs, KTASK_RETREAT="on")
 
 
 def settings() -> None:
@@ -51,10 +51,10 @@ def settings() -> None:
 @pytest.mark.parametrize(
     ("environment", "retreats"),
     [
-        ({}, True),
+        ({"KTASK_RETREAT": ""}, True),
         ({"KTASK_RETREAT": "off"}, False),
         ({"KTASK_RETREAT": "0"}, False),
-        ({"KTASK_HELPERS": "3"}, False),
+        ({"KTASK_HELPERS": "3", "KTASK_RETREAT": ""}, False),
         ({"KTASK_HELPERS": "3", "KTASK_RETREAT": "on"}, True),
     ],
 )
