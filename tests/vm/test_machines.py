@@ -28,11 +28,14 @@ echo 1 >$cgroup/cpuset.mems
 ) &
 inside confined 1000 2-3 1 2 /tmp/move 0-1,4
 
-# On two nodes, with half a CPU's time.
+# On two nodes, with the time of half a CPU, of one, and of three.
 echo 4-7 >$cgroup/cpuset.cpus
 echo 2-3 >$cgroup/cpuset.mems
-echo "50000 100000" >$cgroup/cpu.max
-inside confined 1000 4-7 2-3 1
+for quota in "50000 1" "100000 1" "300000 3"; do
+	set -- $quota
+	echo "$1 100000" >$cgroup/cpu.max
+	inside confined 1000 4-7 2-3 $2
+done
 """
 
 
