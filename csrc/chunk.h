@@ -102,6 +102,7 @@ struct cost {
 	double ns_per_unit; /* 0: not known */
 	bool helpers_wait;  /* for each other: they did little else */
 	bool rough;	    /* measured over so short a time that the calls themselves show: it may be much less */
+	bool confirmed;	    /* by the run before, which took about as long */
 };
 
 /* What units that took ns have shown. */
