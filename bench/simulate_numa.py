@@ -55,9 +55,7 @@ def show(rows: Rows, trace: str) -> None:
             }
             if policy != STATIC:
                 cursors = [n if policy == BY_NODE else 1 for n in nodes]
-                lines["claims per cursor"] = [
-                    f"{row['chunks'] / n:,.0f}" for row, n in zip(here, cursors, strict=True)
-                ]
+                lines["claims per cursor"] = [f"{row['chunks'] / n:,.0f}" for row, n in zip(here, cursors, strict=True)]
                 lines["work per claim"] = [f"{row['work_ns'] / row['chunks'] / 1e3:.0f} µs" for row in here]
             for line, cells in lines.items():
                 print(f"| {NAMES[policy]}: {line} | " + " | ".join(cells) + " |")
