@@ -133,10 +133,11 @@ static void arrivals(const struct machine *m, double *arrival)
 }
 
 /*
- * The bound. Give each unit the worth of its cost at home divided by far(its node, pole), for any node called the pole. A
- * CPU of node j then makes at most 1 / far(j, pole) in each ns: at home just that, and elsewhere no more, since steps on
- * the way to the pole add up, and factors multiply. The pole at which this takes longest tells most; who comes first is
- * taken to be near. With one node, or no pole (all far() are 1), worth is cost.
+ * The bound. Take any node for the pole, and let each unit be worth its cost at home divided by far(its node, pole). In a
+ * ns, a CPU of node j makes 1 / far(j, pole) of that at home, and with units of node i 1 / (far(j, i) * far(i, pole)),
+ * which is no more: (1 + a)(1 + b) >= 1 + a + b, and no way to the pole is shorter by i. So it takes at least the time in
+ * which all CPUs make all that worth, if those who come first are the nearest to the pole. The pole at which this is
+ * longest tells most. With one node, or without a pole (-1), worth is cost.
  */
 static double bound(const struct trace *trace, const struct machine *m, const double *arrival, int pole)
 {
