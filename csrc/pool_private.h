@@ -62,6 +62,7 @@ struct pool {
 	const char *why_off;
 	bool oversubscribed; /* KTASK_HELPERS: helpers may be more than there are CPUs for them */
 	bool fixed_wake;     /* KTASK_WAKE_NS */
+	sigset_t signals;    /* blocked in the thread that made the pool, and so in children of helpers */
 	bool stubborn;	     /* KTASK_RETREAT=off: helpers stay whoever else is there */
 	int nr_helpers;
 	int nr_words;
