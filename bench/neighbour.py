@@ -124,7 +124,7 @@ def results(process: subprocess.Popen[str]) -> list[float]:
     """What a part printed when it ended."""
     out, _ = process.communicate()
     if process.returncode:
-        raise SystemExit(f"{process.args} ended with {process.returncode}")
+        raise SystemExit(f"{process.args!r} ended with {process.returncode}")
     return [float(word) for word in out.split()]
 
 

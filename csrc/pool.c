@@ -96,7 +96,7 @@
 #include <unistd.h>
 
 /* Used until the first wake has been measured; about a virtual machine's. */
-enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000 };
+enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000, LONGEST_NS = 1000000 };
 
 /* A helper never lingers longer: about what waking it costs, so that it loses at most what it may win. */
 enum { LINGER_NS = 50000 };
@@ -155,7 +155,7 @@ void pool_doubt_answers(void)
 	uint32_t answer = atomic_load_explicit(&pool.answer_ns, memory_order_relaxed);
 
 	if (!pool.fixed_wake)
-		atomic_store_explicit(&pool.answer_ns, answer - answer / 32, memory_order_relaxed);
+		atomic_store_explicit(&pool.answer_ns, answer - answer / 128, memory_order_relaxed);
 }
 
 bool pool_is_overfull(uint64_t now)
@@ -171,13 +171,36 @@ bool pool_is_warm(void)
 }
 
 /* An exponential average over some eight measurements; one that is out of all proportion counts as a millisecond. */
-void pool_measured(_Atomic uint32_t *average, uint64_t ns)
+void pool_woke(uint64_t ns)
 {
-	uint32_t old = atomic_load_explicit(average, memory_order_relaxed);
-	int64_t now = ns > 1000000 ? 1000000 : (int64_t)ns;
+	uint32_t old = atomic_load_explicit(&pool.wake_ns, memory_order_relaxed);
+	int64_t now = ns > LONGEST_NS ? LONGEST_NS : (int64_t)ns;
 
 	if (!pool.fixed_wake)
-		atomic_store_explicit(average, (uint32_t)(old + (now - old) / 8), memory_order_relaxed);
+		atomic_store_explicit(&pool.wake_ns, (uint32_t)(old + (now - old) / 8), memory_order_relaxed);
+}
+
+/*
+ * The median, by a step up or down for each measurement: how late the late ones are does not matter, since a run does
+ * not wait for them. Who was sent home before it came was later than that, no matter how much.
+ */
+static void step_answer(bool up)
+{
+	uint32_t old = atomic_load_explicit(&pool.answer_ns, memory_order_relaxed), step = old / 16 + 1;
+
+	if (!pool.fixed_wake && (up ? old < LONGEST_NS : old > step))
+		atomic_store_explicit(&pool.answer_ns, up ? old + step : old - step, memory_order_relaxed);
+}
+
+void pool_answered(uint64_t ns)
+{
+	step_answer(ns > pool_answer_ns());
+}
+
+void pool_unanswered(uint64_t ns)
+{
+	if (ns > pool_answer_ns())
+		step_answer(true);
 }
 
 void set_idle(struct helper *h)
@@ -373,7 +396,7 @@ void *helper_main(void *arg)
 			go_home(h, team);
 		} else {
 			if (answer > PREEMPTED_NS / 2) {
-				pool_measured(&pool.answer_ns, answer);
+				pool_answered(answer);
 				notice_if_strayed(h);
 			}
 			pthread_cleanup_push(helper_ends, h);

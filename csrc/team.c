@@ -161,9 +161,11 @@ static bool place(struct helper *h, const struct team *team, const struct cpus *
 	if (cpus_empty(&mask))
 		return false;
 	if (!pool.oversubscribed) {
-		h->seat = limits_sit(&mask, false);
-		if (h->seat < 0)
-			return false;
+		int seat = limits_sit(&mask, false);
+
+		if (seat < 0)
+			return false; /* h->seat stays: who lingers where it was may be called there again */
+		h->seat = seat;
 	}
 	wanted = hash(&mask);
 	if (!h->born && !give_birth(h, &mask)) {
@@ -222,7 +224,7 @@ static void call(struct team *team, struct helper *h)
 		uint64_t begin = clock_ns();
 
 		futex_wake(&h->word);
-		pool_measured(&pool.wake_ns, clock_ns() - begin);
+		pool_woke(clock_ns() - begin);
 	}
 }
 
@@ -347,6 +349,7 @@ static void dismiss(struct team *team)
 			/* Acquires helper->team of that call, or of a later one, after which the exchange fails. */
 			uint32_t word = atomic_load_explicit(&h->word, memory_order_acquire);
 			uint32_t free = word & ~(uint32_t)CALLED;
+			uint64_t unanswered;
 
 			/* On its way already: then it had better stay awake for the next run. */
 			if (team->hot)
@@ -363,7 +366,9 @@ static void dismiss(struct team *team)
 			limits_give_back();
 			give_place_back(team);
 			team->nr_cancelled++;
-			h->unanswered_ns += clock_ns() - h->called_at;
+			unanswered = clock_ns() - h->called_at;
+			pool_unanswered(unanswered);
+			h->unanswered_ns += unanswered;
 			if (h->unanswered_ns > UNANSWERED_NS && !pool.stubborn) {
 				h->unanswered_ns = 0;
 				retreat(limits_running());
