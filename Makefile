@@ -12,6 +12,8 @@ BIN = $(VENV)/bin
 SECONDS ?= 600
 ASAN_TESTS = contract exceptions iterator concurrent func_arg trace
 SEED ?=
+# Of the extension module. Other flags do not make setuptools compile them again.
+OBJECTS = build/temp.* build/lib.*
 DEMO ?= # options of the demo, such as --quick
 QUICK ?= # anything: make bench ends within a minute, and leaves the figures of the documentation alone
 ONLY ?= # make bench measures these only: hot apart long memory python
@@ -59,9 +61,10 @@ model: ## explore the protocols with model checkers
 	$(PYTHON) tests/model/check.py
 
 asan-python: $(VENV)/.test ## some of the Python tests, on an extension module built with AddressSanitizer
-	rm -rf build/asan
+	rm -rf build/asan $(OBJECTS)
 	CFLAGS='-fsanitize=address -O1 -g' LDFLAGS=-fsanitize=address $(BIN)/python -m pip install --quiet --no-deps \
 		--no-build-isolation --target build/asan .
+	rm -rf $(OBJECTS)
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 		PYTHONPATH=build/asan $(BIN)/python -m pytest -p no:cacheprovider $(ASAN_TESTS:%=tests/python/test_%.py)
 
@@ -73,7 +76,7 @@ soak: $(VENV)/.test ## everything at random for SECONDS=600
 # placement.c needs several NUMA nodes: tests/vm runs it in a virtual machine, out of sight.
 coverage: $(VENV)/.test ## lines and branches that the tests reach, in C and Python
 	$(BIN)/python -m pip install --quiet 'coverage>=7.10' 'gcovr>=7'
-	rm -rf tests/c/build/coverage build/coverage build/temp.* build/lib.* && mkdir -p build/coverage
+	rm -rf tests/c/build/coverage build/coverage $(OBJECTS) && mkdir -p build/coverage
 	CFLAGS='-O0 -g --coverage -fprofile-update=atomic' LDFLAGS=--coverage $(BIN)/python -m pip install --quiet --no-deps \
 		--no-build-isolation --target build/coverage/ext .
 	CHECK_QUICK=1 $(MAKE) -C tests/c check BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic'
@@ -83,7 +86,8 @@ coverage: $(VENV)/.test ## lines and branches that the tests reach, in C and Pyt
 	COVERAGE_FILE=build/coverage/python $(BIN)/coverage report --ignore-errors --fail-under 95; python=$$?; \
 	$(BIN)/gcovr --root . --filter csrc/ --exclude csrc/placement.c build/temp.*/csrc tests/c/build/coverage \
 		--merge-mode-functions=merge-use-line-min --exclude-throw-branches --exclude-unreachable-branches \
-		--txt - --html-details build/coverage/c.html --fail-under-line 95 --fail-under-branch 90 && exit $$python
+		--txt - --html-details build/coverage/c.html --fail-under-line 95 --fail-under-branch 90; c=$$?; \
+	rm -rf $(OBJECTS); [ $$python = 0 ] && [ $$c = 0 ]
 
 mutants: $(VENV)/.test ## seed small bugs in chunk.c, undo.c and the Python layer, and see whether the tests notice
 	$(BIN)/python tests/mutation/mutate.py

@@ -11,7 +11,7 @@
  * CONFIG one caller, one helper, three runs: -DCALLERS=1 -DHELPERS=1 -DRUNS=3 -DUNITS=1
  * CONFIG helpers go home early: -DCALLERS=1 -DHELPERS=1 -DRUNS=2 -DUNITS=2 -DRETREATS
  * CONFIG thread functions end their threads: -DCALLERS=1 -DHELPERS=1 -DRUNS=2 -DUNITS=2 -DENDS
- * CONFIG helpers survey the machine, and anybody forks: -DCALLERS=1 -DHELPERS=1 -DRUNS=1 -DUNITS=1 -DSURVEYS -DFORKS
+ * CONFIG helpers survey the machine, and anybody forks: -DCALLERS=1 -DHELPERS=1 -DRUNS=2 -DUNITS=1 -DSURVEYS -DFORKS
  * CONFIG a thread function that runs tasks forks: -DCALLERS=1 -DHELPERS=1 -DRUNS=1 -DUNITS=2 -DFORKS -DNESTED
  * CONFIG one caller, two helpers: -DCALLERS=1 -DHELPERS=2 -DRUNS=1 -DUNITS=2
  * CONFIG two callers, one helper: -DCALLERS=2 -DHELPERS=1 -DRUNS=1 -DUNITS=1
