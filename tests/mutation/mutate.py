@@ -31,7 +31,14 @@ PYTHON_TESTS = (
     "tests/python/test_python_door.py tests/python/test_func_arg.py tests/python/test_function_kinds.py "
     "tests/python/test_progress.py tests/python/test_kernel_names.py"
 )
-FILES = ["csrc/chunk.c", "csrc/undo.c", "src/ktask/_call.py", "src/ktask/_convert.py", "src/ktask/_ctl.py", "src/ktask/_run.py"]
+FILES = [
+    "csrc/chunk.c",
+    "csrc/undo.c",
+    "src/ktask/_call.py",
+    "src/ktask/_convert.py",
+    "src/ktask/_ctl.py",
+    "src/ktask/_run.py",
+]
 TIMEOUT = 90
 JOBS = len(os.sched_getaffinity(0))
 
