@@ -11,7 +11,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= # options of the demo, such as --quick
 QUICK ?= # anything: make bench ends within a minute, and leaves the figures of the documentation alone
-ONLY ?= # make bench measures these only: hot apart long memory python
+ONLY ?= # make bench measures these only: hot apart long memory python loop
 SOURCES = pyproject.toml setup.py MANIFEST.in $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/examples/* src/ktask/*.py)
 
 .DEFAULT_GOAL := help
@@ -41,8 +41,8 @@ bench: $(VENV)/.bench ## measure beside other libraries; rewrites the tables and
 
 lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
-	$(BIN)/ruff check src tests bench setup.py
-	$(BIN)/ruff format --check src tests bench setup.py
+	$(BIN)/ruff check src tests bench examples setup.py
+	$(BIN)/ruff format --check src tests bench examples setup.py
 	$(MAKE) -C tests/c lint CLANG_FORMAT=$(abspath $(BIN)/clang-format)
 
 lib: ## the C library alone, in csrc/build
