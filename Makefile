@@ -9,10 +9,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+SECONDS ?= 600
+ASAN_TESTS = contract exceptions iterator concurrent func_arg trace
+SEED ?=
 DEMO ?= # options of the demo, such as --quick
 QUICK ?= # anything: make bench ends within a minute, and leaves the figures of the documentation alone
 ONLY ?= # make bench measures these only: hot apart long memory python loop
-SOURCES = pyproject.toml setup.py MANIFEST.in $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/examples/* src/ktask/*.py)
+SOURCES = pyproject.toml setup.py MANIFEST.in $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/examples/* src/ktask/*.py src/ktask/_numpy/*.*)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -36,14 +39,48 @@ test-fuzz: ## the parsers of system files, given any text, for a few seconds (ne
 test-python: $(VENV)/.test ## Python tests
 	$(BIN)/python -m pytest
 
+test-vm: $(VENV)/.test ## tests in virtual machines with several NUMA nodes; skipped where there is no qemu
+	$(BIN)/python -m pytest -rs tests/vm
+
 bench: $(VENV)/.bench ## measure beside other libraries; rewrites the tables and plots of the documentation
 	$(BIN)/python bench/run.py $(if $(QUICK),--quick) $(ONLY:%=--only %)
+
+test-numpy: $(VENV)/.test ## NumPy's own tests of ufuncs, with ktask doing the work; then with small arrays cut too
+	for cut in 0 1; do KTASK_TEST_CUT=$$cut PYTHONPATH=tests/numpy $(BIN)/python -m pytest -c /dev/null -q -p accelerated \
+		-p no:cacheprovider --pyargs numpy._core.tests.test_ufunc numpy._core.tests.test_umath || exit 1; done
 
 lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
 	$(BIN)/ruff check src tests bench examples setup.py
 	$(BIN)/ruff format --check src tests bench examples setup.py
 	$(MAKE) -C tests/c lint CLANG_FORMAT=$(abspath $(BIN)/clang-format)
+
+model: ## explore the protocols with model checkers
+	$(PYTHON) tests/model/check.py
+
+asan-python: $(VENV)/.test ## some of the Python tests, on an extension module built with AddressSanitizer
+	rm -rf build/asan
+	CFLAGS='-fsanitize=address -O1 -g' LDFLAGS=-fsanitize=address $(BIN)/python -m pip install --quiet --no-deps \
+		--no-build-isolation --target build/asan .
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		PYTHONPATH=build/asan $(BIN)/python -m pytest -p no:cacheprovider $(ASAN_TESTS:%=tests/python/test_%.py)
+
+soak: $(VENV)/.test ## everything at random for SECONDS=600
+	$(BIN)/python tests/soak/soak.py $(SECONDS) $(SEED)
+
+# Functions called by name only from helpers are not seen by Python's tracer; the same ones run in callers, too.
+coverage: $(VENV)/.test ## lines and branches that the tests reach, in C and Python
+	$(BIN)/python -m pip install --quiet 'coverage>=7.10' 'gcovr>=7'
+	rm -rf tests/c/build/coverage build/coverage && mkdir -p build/coverage
+	CHECK_QUICK=1 $(MAKE) -C tests/c check BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic'
+	$(BIN)/gcovr --root . --filter csrc/ tests/c/build/coverage --exclude-throw-branches --exclude-unreachable-branches \
+		--txt - --html-details build/coverage/c.html --fail-under-line 95 --fail-under-branch 90
+	COVERAGE_FILE=build/coverage/python $(BIN)/coverage run -m pytest -k 'not at_any_instant'
+	COVERAGE_FILE=build/coverage/python $(BIN)/coverage combine --quiet
+	COVERAGE_FILE=build/coverage/python $(BIN)/coverage report --ignore-errors --fail-under 95
+
+mutants: $(VENV)/.test ## seed small bugs in chunk.c, undo.c and the Python layer, and see whether the tests notice
+	$(BIN)/python tests/mutation/mutate.py
 
 lib: ## the C library alone, in csrc/build
 	$(MAKE) -C csrc
@@ -70,4 +107,4 @@ $(VENV)/.bench: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[bench]'
 	touch $@
 
-.PHONY: help demo test test-c test-fuzz test-python bench lint lib clean
+.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench lint model asan-python soak coverage mutants lib clean

@@ -16,6 +16,12 @@
  * With other iterators, next and position move together under the cursor's lock, and the iterator is called there:
  * in order, one thread at a time, once for each chunk.
  *
+ * Completion: when the last helper is gone, each unit before the cursor has been given to one thread, which has finished
+ * it, or has added its chunk to the holes before it left (undo.c). Once the run has failed nobody claims: a thread
+ * looks before a claim, and again after it, since the failure may have come meanwhile; then its chunk is a hole that was
+ * never begun. At a hole a thread stops, so it adds one at most, and who takes its place in the team sees the failure:
+ * there are no more holes than places. Explored by tests/model/claims.pml.
+ *
  * All operations on next are relaxed: it orders nothing but itself. What the thread function of one chunk wrote is
  * made visible to the caller when its thread leaves the team (pool.c, step 6).
  */

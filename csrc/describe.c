@@ -5,6 +5,7 @@
 #include "limits.h"
 #include "pool.h"
 #include "priority.h"
+#include "retreat.h"
 #include "table.h"
 
 #include <stdarg.h>
@@ -252,6 +253,8 @@ size_t ktask_describe(char *text, size_t size)
 	put(&t, ", \"joined\": %s, \"reason\": ", boolean(limits_joined() && !limits_why_alone()));
 	put_string(&t, limits_why_alone());
 	put(&t, "}, \"privileged\": %s", boolean(priority_privileged()));
+	put(&t, ", \"retreats\": %s, \"pause_ns\": %llu", pool_retreats() ? "true" : "false",
+	    (unsigned long long)retreat_pause_ns());
 	put(&t, ", \"wake_ns\": %llu, \"answer_ns\": %llu}", (unsigned long long)pool_wake_ns(),
 	    (unsigned long long)pool_answer_ns());
 	return t.length;

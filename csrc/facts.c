@@ -124,7 +124,8 @@ void facts_refresh(struct facts *facts)
 {
 	while (!try_lock())
 		futex_wait(&busy, 1, LOOK_AGAIN_NS);
-	survey(false);
+	if (topology) /* there is none where there was no memory for it */
+		survey(false);
 	if (facts)
 		*facts = known;
 	unlock();

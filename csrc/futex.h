@@ -3,6 +3,7 @@
 #ifndef KTASK_FUTEX_H
 #define KTASK_FUTEX_H
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -11,6 +12,9 @@
 #include <unistd.h>
 
 #define FUTEX_FOREVER UINT64_MAX
+
+/* Where the system refuses futexes (a sandbox, say), a waiter looks this often. */
+enum { NAP_NS = 1000000 };
 
 /*
  * Sleeps while *word is expected, for timeout_ns at most. The kernel compares the word and goes to sleep as one step
@@ -21,7 +25,9 @@ static inline void futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_
 	struct timespec t = { .tv_sec = (time_t)(timeout_ns / 1000000000u),
 			      .tv_nsec = (long)(timeout_ns % 1000000000u) };
 
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns == FUTEX_FOREVER ? NULL : &t, NULL, 0);
+	if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns == FUTEX_FOREVER ? NULL : &t, NULL, 0) &&
+	    (errno == EPERM || errno == ENOSYS))
+		nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
 }
 
 /*

@@ -13,6 +13,7 @@
  * And when is it not worth keeping? When it mostly waits for what the threads share (ktask_waited): then it goes home,
  * no other takes its place in this run, and the next runs of the same work think twice.
  */
+#define _GNU_SOURCE
 #include "heartbeat.h"
 
 #include "clock.h"

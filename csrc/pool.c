@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * pool.c: helpers, and how they are called, sent home and waited for. The helper's side is in this file, the caller's in
- * team.c.
+ * team.c; birth.c makes their threads.
  *
  * Words
  *   helper   a thread of the pool, bound to the CPUs of one node. It serves one team at a time. There is a place in the
@@ -26,9 +26,10 @@
  *   4. wait until the word has CALLED. Parked, it sleeps only while the word is PARKED, which futex_wait compares in
  *      the kernel in one step with falling asleep: had CALLED been added before, it does not sleep; after, step 3
  *      wakes it. So no call is slept through.
- *   5. exchange the word for RUNNING if it still has CALLED, and become the owner. Then do team->work.
+ *   5. exchange the word for RUNNING if it still has CALLED, and become the owner. Then do team->work, unless it came so
+ *      late that somebody else must want its CPU (retreat.c).
  * Leaving (leave), by the helper
- *   6. clear its bit in team->called, take back its priority, subtract from team->here. The team may be gone now.
+ *   6. clear its bit in team->called, take back what it was lent, subtract from team->here. The team may be gone now.
  *      If that made 0 of a count whose caller sleeps, futex_wake: the address may be somebody else's by then, who
  *      sees a spurious wake-up, as every user of a futex must expect.
  *   7. set the word to PARKED or LINGERING, then the idle bit: nobody owns it.
@@ -43,21 +44,40 @@
  *      which the last to leave sees in what step 6 subtracted from. Asleep only while the word is unchanged, so the
  *      last one cannot be missed. Every helper that is not dismissed runs or will run, finds no work, and leaves.
  *
+ * Willing (will_one), by a caller that waits and may raise priorities
+ *  10. take a helper of team->called that is RUNNING. Give it the caller's nice, then set helper->willed, then look
+ *      whether its bit is still in team->called. If it is not, the helper may have left before the mark: restore it.
+ *      Step 6 clears the bit first and takes the mark then; so the helper sees the mark, or the caller that the bit is
+ *      gone, or both, and who sees it restores. A mark may stay behind on a helper that has left, or has been called
+ *      into the same team again and is dismissed: whoever takes it later, in step 6 or 8, restores, which at worst
+ *      is once too often. A restore that comes late may hit a helper that another team has willed meanwhile: its caller
+ *      wills again when it looks the next time.
+ *
+ * A thread function may end its thread. A helper then does steps 6 and 7 on its way out (helper_ends), and is born again
+ * when it is called. A caller gathers before its stack goes (abandon in run.c).
+ *
  * Orders: setting an idle bit releases what its owner wrote, clearing it acquires (7 to 1, 8 to 1). Adding CALLED
  * releases, step 5 acquires (helper->team, and all of the run). The subtraction of step 6 releases all that the helper
  * did, and the caller's look at 0 acquires it; subtractions form one release sequence, so the last one stands for all.
+ *
+ * Fork: in the child there is only the thread that forked; in the parent nothing has changed. pool.starting is held over
+ * the fork, so no table is half made. The child sets words, idle bits and limits back to what they were before the
+ * first call, and pool.forks grows. A team with an older number calls nobody any more, and if it had helpers (here is
+ * above 0) it is orphaned: it is never gathered, and its run claims nothing more, for an iterator's lock may be held by a
+ * thread that is not there. A team without helpers is whole in the child, and its run goes on. A helper that forked
+ * ends the child when it is back from the thread function.
  *
  * Surveying (pool_look_again): helpers that come home look at the machine now and then, between 6 and 7. Where none may be
  * called, one is called all the same, to pool.surveyors, a team without a caller that is always there; it goes by steps
  * 1 to 7 but counts against no limit, and nobody waits for it.
  *
- * Fork: the child has no helpers. pool.forks grows, the pool counts as never started, and a team of before is left
- * alone by everyone: its helpers do not exist in the child, and in the parent nothing has changed.
+ * All this is explored by tests/model/pool.pml and willing.pml, and the orders by orders.cpp.
  */
 #define _GNU_SOURCE
 #include "pool.h"
 
 #include "clock.h"
+#include "environment.h"
 #include "facts.h"
 #include "fsroot.h"
 #include "futex.h"
@@ -71,7 +91,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 /* Used until the first wake has been measured; about a virtual machine's. */
@@ -82,9 +101,6 @@ enum { LINGER_NS = 50000 };
 
 /* While it lingers: how often it lets others run, and the gap in its own time that tells that they did. */
 enum { YIELD_NS = 2000, PREEMPTED_NS = 10000 };
-
-/* After a thread could not be made, runs go on without for so long before the next try. */
-enum { NO_BIRTHS_NS = 100000000 };
 
 struct pool pool = {
 	.starting = PTHREAD_MUTEX_INITIALIZER,
@@ -197,6 +213,40 @@ static void linger(struct helper *h)
 	atomic_fetch_sub_explicit(&pool.nr_lingering, 1, memory_order_relaxed);
 }
 
+/* Somebody else wants this helper's CPU: fewer of them from now on, and this one sleeps until it is called. */
+static void go_home(struct helper *h, struct team *team)
+{
+	if (team)
+		atomic_fetch_add_explicit(&team->nr_retreated, 1, memory_order_relaxed);
+	/* In a team it is one of those at work. */
+	retreat(limits_running() - (team ? 1 : 0));
+	h->lingers = false;
+}
+
+bool pool_wants_back(int helper, uint64_t now)
+{
+	struct helper *h = &pool.helpers[helper];
+
+	if (pool.stubborn || !waits_at_work(&h->waits, now))
+		return false;
+	go_home(h, serving);
+	return true;
+}
+
+static void sleep_until_woken(struct helper *h, uint32_t word)
+{
+	uint64_t now;
+
+	waits_before_sleep(&h->waits);
+	futex_wait(&h->word, word, FUTEX_FOREVER);
+	now = clock_ns();
+	waits_after_sleep(&h->waits, now);
+	/* Sent home before it came: then it is asked here whether it would have come late. */
+	if (!(atomic_load_explicit(&h->word, memory_order_relaxed) & CALLED) && !pool.stubborn &&
+	    waits_late(&h->waits, now))
+		go_home(h, NULL);
+}
+
 /* Steps 4 and 5. */
 static void await_call(struct helper *h)
 {
@@ -211,31 +261,40 @@ static void await_call(struct helper *h)
 		} else if ((word & STATE) == LINGERING) {
 			linger(h);
 		} else {
-			futex_wait(&h->word, word, FUTEX_FOREVER);
+			sleep_until_woken(h, word);
 		}
+	}
+}
+
+void take_back(struct helper *h, unsigned lent)
+{
+	if (lent & LENT_PRIORITY)
+		priority_restore(h->tid);
+	if (lent & LENT_CPU) {
+		h->placed = 0; /* anew at the next call, also when it lingers */
+		h->placed_off = -1;
 	}
 }
 
 /* Step 6. */
 static void leave(struct helper *h, struct team *team)
 {
-	bool willed;
+	unsigned lent;
 	uint32_t here;
 
 	/*
 	 * This and the exchange are sequentially consistent, as are their counterparts in will_one: either this helper
-	 * sees that it was willed, or the caller sees that it has left, or both. Then the priority goes back.
+	 * sees what it was lent, or the caller sees that it has left, or both. Then the loan goes back.
 	 */
 	atomic_fetch_and(&team->called[h->id / HELPER_BITS], ~(UINT64_C(1) << (h->id % HELPER_BITS)));
-	willed = atomic_exchange(&h->willed, false);
-	if (willed)
-		priority_restore(h->tid);
+	lent = atomic_exchange(&h->lent, 0);
+	take_back(h, lent);
 	if (team != &pool.surveyors) {
 		limits_stand(h->seat);
 		limits_give_back();
 	}
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
-	if (here & TEAM_CALLER_SLEEPS && (willed || here == (TEAM_CALLER_SLEEPS | 1)))
+	if (here & TEAM_CALLER_SLEEPS && (lent || here == (TEAM_CALLER_SLEEPS | 1)))
 		futex_wake(&team->here);
 }
 
@@ -250,7 +309,39 @@ static void become_idle(struct helper *h)
 	set_idle(h);
 }
 
-static void *helper_main(void *arg)
+/* A thread function has ended this thread: the next call makes another one. */
+static void helper_ends(void *arg)
+{
+	struct helper *h = arg;
+
+	h->born = false;
+	h->lingers = false;
+	waits_close(&h->waits);
+	h->waits = (struct waits){ 0 };
+	leave(h, serving);
+	become_idle(h);
+}
+
+/*
+ * When the last CPU goes offline that a thread may use, Linux lets it use all for good. Then the next call has to place
+ * this helper anew.
+ */
+static void notice_if_strayed(struct helper *h)
+{
+	struct cpus now, own;
+
+	topology_allowed(pthread_self(), &now);
+	topology_cpus(&pool.topology, h->node, &own);
+	for (int i = 0; i < CPUS_WORDS; i++) {
+		if (now.word[i] & ~own.word[i]) {
+			h->placed = 0;
+			h->placed_off = -1;
+			return;
+		}
+	}
+}
+
+void *helper_main(void *arg)
 {
 	struct helper *h = arg;
 	unsigned forks = pool_forks();
@@ -261,21 +352,32 @@ static void *helper_main(void *arg)
 	pthread_setname_np(pthread_self(), name);
 	h->tid = gettid();
 	thread_number = h->id + 1;
+	waits_open(&h->waits);
 	priority_step_back();
 	if (atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed) == 1)
 		futex_wake(&pool.coming);
 	for (;;) {
 		struct team *team;
-		uint64_t answer;
+		uint64_t now, answer;
 
 		await_call(h);
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
-		answer = clock_ns() - h->called_at;
+		now = clock_ns();
+		answer = now - h->called_at;
+		h->unanswered_ns = 0;
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
-		if (answer > PREEMPTED_NS / 2)
-			pool_measured(&pool.answer_ns, answer);
 		serving = team;
-		team->work(team, h->id, h->node);
+		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now)) {
+			go_home(h, team);
+		} else {
+			if (answer > PREEMPTED_NS / 2) {
+				pool_measured(&pool.answer_ns, answer);
+				notice_if_strayed(h);
+			}
+			pthread_cleanup_push(helper_ends, h);
+			team->work(team, h->id, h->node);
+			pthread_cleanup_pop(0);
+		}
 		serving = NULL;
 		/* The thread function forked, and this is the child: a pthread's return would end it with exit(0), too. */
 		if (pool_forks() != forks)
@@ -288,73 +390,7 @@ static void *helper_main(void *arg)
 	return NULL;
 }
 
-/* Signals are for the program's own threads; only those that a thread brings on itself stay open. */
-static void block_signals(sigset_t *before)
-{
-	static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
-	sigset_t all;
-
-	sigfillset(&all);
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		sigdelset(&all, own[i]);
-	pthread_sigmask(SIG_BLOCK, &all, before);
-}
-
-static bool create(struct helper *h, const struct cpus *cpus)
-{
-	pthread_attr_t attr;
-	sigset_t before;
-	bool ok;
-
-	if (pthread_attr_init(&attr) != 0)
-		return false;
-	if (cpus)
-		pthread_attr_setaffinity_np(&attr, sizeof(*cpus), (const cpu_set_t *)cpus);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	block_signals(&before);
-	ok = pthread_create(&h->thread, &attr, helper_main, h) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	return ok;
-}
-
-bool give_birth(struct helper *h, const struct cpus *cpus)
-{
-	uint64_t now = clock_ns();
-
-	if (now < atomic_load_explicit(&pool.no_births_before, memory_order_relaxed))
-		return false;
-	atomic_fetch_add_explicit(&pool.coming, 1, memory_order_relaxed);
-	/* CPUs are refused when they have gone offline in the meantime; the next call will place the helper. */
-	h->born = (cpus && create(h, cpus)) || create(h, NULL);
-	if (!h->born) {
-		atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed);
-		atomic_store_explicit(&pool.no_births_before, now + NO_BIRTHS_NS, memory_order_relaxed);
-	}
-	return h->born;
-}
-
-void await_births(void)
-{
-	uint32_t coming;
-
-	while ((coming = atomic_load_explicit(&pool.coming, memory_order_relaxed)) != 0)
-		futex_wait(&pool.coming, coming, FUTEX_FOREVER);
-}
-
 /* ---- making the pool -------------------------------------------------------------------------------------------- */
-
-static long number_from_environment(const char *name, long otherwise, long max)
-{
-	const char *text = getenv(name);
-	char *end;
-	long n;
-
-	if (!text || !*text)
-		return otherwise;
-	n = strtol(text, &end, 10);
-	return *end || n < 0 ? otherwise : n > max ? max : n;
-}
 
 /* The limit as the machine is now: one less than threads that may work, for the caller. */
 static void heed(const struct facts *facts)
@@ -397,13 +433,14 @@ static bool share_out_helpers(void)
 	return true;
 }
 
-/* All helpers as they are before they are born, and nobody's. */
+/* All helpers as they are before they are born, and nobody's. Their memory is zeroed, or theirs. */
 static void reset_helpers(void)
 {
 	for (int node = 0; node < pool.topology.nr_nodes; node++) {
 		for (int id = pool.first[node]; id < pool.first[node + 1]; id++) {
 			struct helper *h = &pool.helpers[id];
 
+			waits_close(&h->waits);
 			memset(h, 0, sizeof(*h));
 			h->id = id;
 			h->node = node;
@@ -424,6 +461,8 @@ static bool make_tables(void)
 	fsroot_init();
 	if (!topology_read(&pool.topology) || !share_out_helpers())
 		return false;
+	/* Of helpers that outnumber the CPUs some always wait, and that tells nothing. */
+	pool.stubborn = is_off_in_environment("KTASK_RETREAT", pool.oversubscribed);
 	facts_start(&pool.topology, heed);
 	pool_reset_surveyors();
 	if (pool.nr_helpers == 0)
@@ -432,6 +471,7 @@ static bool make_tables(void)
 	pool.idle = calloc((size_t)pool.nr_words, sizeof(*pool.idle));
 	if (!pool.helpers || !pool.idle)
 		return false;
+	memset(pool.helpers, 0, (size_t)pool.nr_helpers * sizeof(*pool.helpers));
 	reset_helpers();
 	return true;
 }
@@ -450,6 +490,11 @@ static int expected_helpers(void)
 		atomic_store_explicit(&expected, n, memory_order_relaxed);
 	}
 	return n;
+}
+
+bool pool_retreats(void)
+{
+	return !pool.stubborn;
 }
 
 bool pool_is_oversubscribed(void)
@@ -510,12 +555,11 @@ static void handle_forks(void)
 /* With pool.starting held. Returns why there is no pool, or NULL: it stands. */
 static const char *start(void)
 {
-	const char *off = getenv("KTASK");
 	sigset_t before;
 
 	if (!handles_forks || !make_tables())
 		return "there was no memory for the pool";
-	if (off && (strcasecmp(off, "off") == 0 || strcmp(off, "0") == 0))
+	if (is_off_in_environment("KTASK", false))
 		return "KTASK=off is set in the environment";
 	if (pool.nr_helpers == 0)
 		return pool.oversubscribed ? "KTASK_HELPERS=0 is set in the environment" : "this machine has one CPU";

@@ -32,6 +32,7 @@ struct team {
 
 	_Alignas(64) _Atomic uint32_t here; /* helpers called and not yet gone, and TEAM_CALLER_SLEEPS; a futex */
 	_Atomic unsigned nr_called;
+	_Atomic unsigned nr_retreated;
 	_Atomic uint64_t called[MAX_HELPERS / HELPER_BITS]; /* which helpers; only as many words as the pool needs */
 };
 
@@ -82,6 +83,12 @@ void pool_doubt_answers(void);
 
 /* Is a helper awake, waiting for its next call (so that calling it costs next to nothing)? */
 bool pool_is_warm(void);
+
+/* By a helper between chunks: somebody else wants its CPU, so it goes home, and stays there for a while. */
+bool pool_wants_back(int helper, uint64_t now);
+
+/* Do helpers retreat at all? */
+bool pool_retreats(void);
 
 void team_init(struct team *team, void (*work)(struct team *team, int helper, int node), unsigned max);
 

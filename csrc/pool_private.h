@@ -4,9 +4,11 @@
 #define KTASK_POOL_PRIVATE_H
 
 #include "pool.h"
+#include "retreat.h"
 #include "thread_local.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -16,20 +18,25 @@ enum { PARKED = 0, LINGERING = 1, RUNNING = 2, STATE = 3, CALLED = 4, ONE_CALL =
 /* team->here: bits 0 to 30 the helpers, bit 31: its caller sleeps until the last one has left. */
 #define TEAM_CALLER_SLEEPS (UINT32_C(1) << 31)
 
+/* helper->lent: the caller's nice; its CPU, and no other. */
+enum { LENT_PRIORITY = 1, LENT_CPU = 2 };
+
 struct helper {
 	_Alignas(64) _Atomic uint32_t word;
-	atomic_bool willed;	     /* some caller lent it its priority */
+	_Atomic unsigned lent;	     /* LENT_: what a caller that waits has lent to it */
 	_Atomic(struct team *) team; /* written by the owner; others only compare it */
 	int id;
 	int node;
 	int seat;  /* the CPU whose seat it has, or had last; -1: none yet */
 	pid_t tid; /* its own, once it has answered a call */
+	struct waits waits;
 
 	/* The owner's. */
 	bool born; /* it has a thread: */
 	pthread_t thread;
 	bool lingers; /* its last call came soon enough to linger for the next */
 	uint64_t called_at;
+	uint64_t unanswered_ns; /* that callers have waited for it in vain since it last came */
 	uint64_t idle_since;
 	pthread_t placed_by; /* the caller for whom it was placed, */
 	int placed_off;	     /* the CPU that it keeps away from, */
@@ -55,6 +62,7 @@ struct pool {
 	const char *why_off;
 	bool oversubscribed; /* KTASK_HELPERS: helpers may be more than there are CPUs for them */
 	bool fixed_wake;     /* KTASK_WAKE_NS */
+	bool stubborn;	     /* KTASK_RETREAT=off: helpers stay whoever else is there */
 	int nr_helpers;
 	int nr_words;
 	int *first;		/* of each node's helpers, which are numbered in a row; nr_nodes + 1 of them */
@@ -77,6 +85,9 @@ extern THREAD_LOCAL int thread_number;
 /* Ends the ownership of a helper: anybody may take it. */
 void set_idle(struct helper *h);
 
+/* By its owner, who has taken the marks off: gives back what a caller had lent to it (will_one). */
+void take_back(struct helper *h, unsigned lent);
+
 /* Makes the thread of a helper that the caller owns, on the given CPUs or any. False: the system has none to give. */
 bool give_birth(struct helper *h, const struct cpus *cpus);
 
@@ -85,6 +96,12 @@ void pool_reset_surveyors(void);
 
 /* Waits until all threads that were made are up. */
 void await_births(void);
+
+/* What a helper's thread does, from its birth on; arg is the helper. */
+void *helper_main(void *arg);
+
+/* Signals are for the program's own threads, so threads that are made in between are without. */
+void block_signals(sigset_t *before);
 
 /* Adds a measurement to pool.wake_ns or pool.answer_ns. */
 void pool_measured(_Atomic uint32_t *average, uint64_t ns);

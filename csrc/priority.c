@@ -46,11 +46,8 @@ bool priority_privileged(void)
 
 void priority_step_back(void)
 {
-	int policy = sched_getscheduler(0);
-
-	/* Whoever made this thread may be a real-time one, whose policy it has inherited. */
-	if (!priority_privileged() || policy == SCHED_FIFO || policy == SCHED_RR)
-		sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ .sched_priority = 0 });
+	/* Also because whoever made this thread may be a real-time one, whose policy it has inherited. */
+	sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ .sched_priority = 0 });
 	if (priority_privileged())
 		setpriority(PRIO_PROCESS, (id_t)gettid(), MAX_NICE);
 }

@@ -14,8 +14,8 @@ void priority_probe(void);
 bool priority_privileged(void);
 
 /*
- * What a helper does first, for itself: nice 19 where that can be taken back. Elsewhere SCHED_BATCH, whose wake-ups
- * pre-empt nobody, at the nice it was made with: a nice 19 for ever would leave the caller waiting behind a starved
+ * What a helper does first, for itself: SCHED_BATCH, whose wake-ups pre-empt nobody, and nice 19 where that can be taken
+ * back. Elsewhere it keeps the nice it was made with: a nice 19 for ever would leave the caller waiting behind a starved
  * helper.
  */
 void priority_step_back(void);

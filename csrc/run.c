@@ -136,23 +136,23 @@ static void work(struct worker *w)
 {
 	struct run *run = w->run;
 	struct worker *outer = current;
-	struct chunk chunk;
+	struct chunk *chunk = &w->chunk;
 
 	current = w;
 
 	while (!failed(run) && !orphaned(run) && find_work(w)) {
 		int result;
 
-		if (!cut_claim(&run->cut, w->cursor, heartbeat_size(w), &chunk))
+		if (!cut_claim(&run->cut, w->cursor, heartbeat_size(w), chunk))
 			continue;
 		if (failed(run)) { /* while this thread was claiming */
-			holes_add(&run->holes, &chunk);
+			holes_add(&run->holes, chunk);
 			break;
 		}
-		result = do_chunk(w, &chunk);
+		result = do_chunk(w, chunk);
 		if (result != KTASK_RETURN_SUCCESS) {
-			fail(run, result, &chunk);
-			holes_add(&run->holes, &chunk);
+			fail(run, result, chunk);
+			holes_add(&run->holes, chunk);
 			break;
 		}
 		if (only_waits(w)) {
@@ -161,7 +161,7 @@ static void work(struct worker *w)
 		}
 		if (w->thread == 0)
 			poll(w);
-		else if (pool_is_overfull(w->now))
+		else if (pool_is_overfull(w->now) || pool_wants_back(w->thread - 1, w->now))
 			break;
 		heartbeat(w);
 	}
@@ -170,6 +170,15 @@ static void work(struct worker *w)
 		atomic_fetch_add_explicit(&run->chunks, w->chunks, memory_order_relaxed);
 		atomic_fetch_add_explicit(&run->threads, 1, memory_order_relaxed);
 	}
+}
+
+/* A thread function has ended its helper. The pool does the rest (helper_ends). */
+static void fail_ended(void *helper)
+{
+	struct worker *w = helper;
+
+	fail(w->run, -ECANCELED, &w->chunk);
+	holes_add(&w->run->holes, &w->chunk);
 }
 
 /* What a helper does for the run that it was called to. */
@@ -181,7 +190,9 @@ static void help(struct team *team, int helper, int node)
 	w.joined = w.called_at = w.now;
 	w.pace.ns_per_unit = (double)atomic_load_explicit(&run->ns_per_unit, memory_order_relaxed);
 	heartbeat_join(&w);
+	pthread_cleanup_push(fail_ended, &w);
 	work(&w);
+	pthread_cleanup_pop(0);
 }
 
 /* ---- the call --------------------------------------------------------------------------------------------------- */
@@ -204,6 +215,20 @@ static void wait_for_helpers(struct worker *caller)
 	}
 }
 
+/*
+ * The caller ends in the middle of the run: its thread function or one of its other functions calls pthread_exit() or
+ * is cancelled, or belongs to an interpreter that ends and lets nobody in again. With its stack goes the team, so not
+ * before the helpers are gone.
+ */
+static void abandon(void *arg)
+{
+	struct run *run = arg;
+
+	fail(run, -ECANCELED, NULL);
+	while (!orphaned(run) && !team_gather(&run->team, POLL_NS))
+		;
+}
+
 static void report(const struct run *run, size_t undone)
 {
 	struct ktask_report r = {
@@ -219,6 +244,7 @@ static void report(const struct run *run, size_t undone)
 		.kr_error_nid = run->chunk_failed ? run->failed.cursor->nid : NUMA_NO_NODE,
 		.kr_error_start = run->chunk_failed ? run->failed.start : NULL,
 		.kr_error_end = run->chunk_failed ? run->failed.end : NULL,
+		.kr_retreated = atomic_load_explicit(&run->team.nr_retreated, memory_order_relaxed),
 	};
 
 	memcpy(run->ctl.kc_report, &r, r.kr_struct_size < sizeof(r) ? r.kr_struct_size : sizeof(r));
@@ -263,9 +289,11 @@ static int run_cut(struct run *run)
 
 	prepare(run, holes);
 	caller.pace.ns_per_unit = run->known.ns_per_unit;
+	pthread_cleanup_push(abandon, run);
 	heartbeat_begin(&caller);
 	work(&caller);
 	wait_for_helpers(&caller);
+	pthread_cleanup_pop(0);
 	if (orphaned(run)) { /* no telling what the helpers had finished when they were left behind */
 		atomic_store_explicit(&run->error, -ECHILD, memory_order_relaxed);
 		run->chunk_failed = false;

@@ -10,6 +10,15 @@
 
 #include <sched.h>
 
+/* Calls that nobody came to, for so long in all: somebody else must be on the CPUs. A free one answers in 0.1 ms. */
+enum { UNANSWERED_NS = 1000000 };
+
+/*
+ * The caller waits so long before it looks whether the helper it waits for has got a CPU: chunks are shorter as a rule, and
+ * a time slice is much longer.
+ */
+enum { STARVED_NS = 300000 };
+
 void team_init(struct team *team, void (*work)(struct team *team, int helper, int node), unsigned max)
 {
 	team->work = work;
@@ -23,6 +32,7 @@ void team_init(struct team *team, void (*work)(struct team *team, int helper, in
 	team->nr_willed = 0;
 	atomic_init(&team->here, 0);
 	atomic_init(&team->nr_called, 0);
+	atomic_init(&team->nr_retreated, 0);
 }
 
 /* Joins the table of seats, once. The lock is held over a fork, so that no child has half of it. False: not now. */
@@ -277,6 +287,8 @@ bool team_call(struct team *team, int node)
 {
 	struct helper *h;
 
+	if (retreat_forbids(limits_running()))
+		return false;
 	if (team->forks != pool_forks() || limits_full() || (!team->enrolled && !enroll(team)))
 		return false;
 	if (!take_place(team))
@@ -346,44 +358,95 @@ static void dismiss(struct team *team)
 				continue;
 			atomic_fetch_and_explicit(&team->called[i], ~(bits & -bits), memory_order_relaxed);
 			/* Willed when it was in this team before, in the moment it left. */
-			if (atomic_exchange(&h->willed, false))
-				priority_restore(h->tid);
+			take_back(h, atomic_exchange(&h->lent, 0));
 			limits_stand(h->seat);
 			limits_give_back();
 			give_place_back(team);
 			team->nr_cancelled++;
+			h->unanswered_ns += clock_ns() - h->called_at;
+			if (h->unanswered_ns > UNANSWERED_NS && !pool.stubborn) {
+				h->unanswered_ns = 0;
+				retreat(limits_running());
+			}
 			set_idle(h);
 		}
 	}
 }
 
-/* Lends the caller's priority to one helper that still runs; it gives it back when it leaves. */
-static void will_one(struct team *team)
+/* The helper that the caller waits for, from when on, and the CPU time that it had used by then. */
+struct wait {
+	const struct helper *helper;
+	uint64_t since;
+	uint64_t cpu_ns;
+	bool settled; /* it has a CPU, or was given the caller's */
+};
+
+static uint64_t cpu_time(const struct helper *h)
 {
-	if (!priority_privileged())
-		return;
+	clockid_t clock;
+	struct timespec t = { 0 };
+
+	if (pthread_getcpuclockid(h->thread, &clock) == 0)
+		clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* A helper that has hardly run since the caller waits is brought to the caller's CPU, to have what the caller had. */
+static bool lend_cpu(const struct helper *h, struct wait *wait)
+{
+	uint64_t now = clock_ns();
+	struct cpus cpus = { { 0 } };
+	int cpu;
+
+	if (wait->helper != h)
+		*wait = (struct wait){ .helper = h, .since = now, .cpu_ns = cpu_time(h) };
+	if (wait->settled || now - wait->since < STARVED_NS)
+		return false;
+	wait->settled = true;
+	cpu = sched_getcpu();
+	if (cpu < 0 || cpu >= MAX_CPUS || cpu_time(h) - wait->cpu_ns > (now - wait->since) / 2)
+		return false;
+	cpus_add(&cpus, cpu);
+	return pthread_setaffinity_np(h->thread, sizeof(cpus), (const cpu_set_t *)&cpus) == 0;
+}
+
+/*
+ * Lends to one helper that still runs what the caller does not need while it waits: its priority, where that can be taken
+ * back, and its CPU, to one that starves. The helper gives back both when it leaves.
+ */
+static void will_one(struct team *team, struct wait *wait)
+{
 	for (int i = 0; i < pool.nr_words; i++) {
 		uint64_t bits = atomic_load_explicit(&team->called[i], memory_order_relaxed);
 
 		for (; bits; bits &= bits - 1) {
 			struct helper *h = &pool.helpers[i * HELPER_BITS + __builtin_ctzll(bits)];
+			unsigned lent;
 
 			if ((atomic_load_explicit(&h->word, memory_order_acquire) & STATE) != RUNNING)
 				continue;
-			/* First the priority, then the mark: who takes the mark takes back a priority that has come. */
-			priority_will(h->tid, priority_of_caller());
-			if (!atomic_exchange(&h->willed, true))
+			/* First the loan, then the mark: who takes the mark takes back a loan that has come. */
+			lent = lend_cpu(h, wait) ? LENT_CPU : 0;
+			if (priority_privileged()) {
+				priority_will(h->tid, priority_of_caller());
+				lent |= LENT_PRIORITY;
+			}
+			if (!lent)
+				return;
+			if (!atomic_fetch_or(&h->lent, lent))
 				team->nr_willed++;
 			if (atomic_load(&team->called[i]) & (bits & -bits))
 				return;
 			/* It left before the mark came. That may be another team's by now, so it stays. */
-			priority_restore(h->tid);
+			if (lent & LENT_PRIORITY)
+				priority_restore(h->tid);
 		}
 	}
 }
 
 static bool gather(struct team *team, uint64_t timeout_ns)
 {
+	struct wait wait = { 0 };
 	uint64_t begin, look_until;
 
 	if (atomic_load_explicit(&team->here, memory_order_acquire) == 0)
@@ -395,18 +458,20 @@ static bool gather(struct team *team, uint64_t timeout_ns)
 	while (atomic_load_explicit(&team->here, memory_order_acquire) != 0 && clock_ns() < look_until)
 		clock_pause();
 	while (atomic_load_explicit(&team->here, memory_order_acquire) != 0) {
-		uint64_t now = clock_ns();
+		uint64_t now = clock_ns(), rest = timeout_ns - (now - begin);
 		uint32_t here;
 
 		if (now - begin >= timeout_ns)
 			return false;
 		dismiss(team);
 		here = atomic_load_explicit(&team->here, memory_order_relaxed);
-		will_one(team);
+		will_one(team, &wait);
+		if (wait.helper && !wait.settled && rest > STARVED_NS)
+			rest = STARVED_NS;
 		/* Whoever left after the load, the willed one for one, has changed the word: then there is news. */
 		if (here != 0 && atomic_compare_exchange_strong_explicit(&team->here, &here, here | TEAM_CALLER_SLEEPS,
 									 memory_order_relaxed, memory_order_relaxed))
-			futex_wait(&team->here, here | TEAM_CALLER_SLEEPS, timeout_ns - (now - begin));
+			futex_wait(&team->here, here | TEAM_CALLER_SLEEPS, rest);
 		atomic_fetch_and_explicit(&team->here, ~TEAM_CALLER_SLEEPS, memory_order_relaxed);
 	}
 	return true;

@@ -56,7 +56,8 @@ extern "C" {
 /*
  * Does the units from start up to, not including, end. Called from several threads at once, never twice for a unit.
  * Returns KTASK_RETURN_SUCCESS, or any other value: then it has cleaned up after itself, as if the chunk had never
- * been started. It must return: leaving it by longjmp() or pthread_cancel() is undefined.
+ * been started. It must not be left by longjmp(). One that ends its thread (pthread_exit(), pthread_cancel()) fails the
+ * run with -ECANCELED if that is a helper; if it is the caller, that ends when all helpers have, and nothing is undone.
  */
 typedef int (*ktask_thread_func)(void *start, void *end, void *arg);
 
@@ -117,16 +118,17 @@ struct ktask_report {
 	unsigned kr_threads;   /* threads that did at least one chunk, the caller included */
 	unsigned kr_called;    /* helpers that were called */
 	unsigned kr_cancelled; /* helpers that were called and sent back before they had begun */
-	unsigned kr_willed;    /* times the waiting caller lent its priority to a helper */
+	unsigned kr_willed;    /* times the waiting caller lent its priority or its CPU to a helper */
 	int kr_error;	       /* the run's result */
 	int kr_error_nid;      /* node of the chunk that failed first, and its ends; NULL where no chunk failed */
 	void *kr_error_start;
 	void *kr_error_end;
+	unsigned kr_retreated; /* times a helper went home since somebody else wanted its CPU */
 };
 
 #define KTASK_REPORT_INITIALIZER                                                                                       \
 	{                                                                                                              \
-		sizeof(struct ktask_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL                                     \
+		sizeof(struct ktask_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0                                  \
 	}
 
 /*

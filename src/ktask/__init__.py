@@ -14,6 +14,8 @@ Everyday calls are ``parallel_for``, ``run`` and ``run_numa`` with a ``Ctl``; th
 (``DEFINE_KTASK_CTL``, ``ktask_run`` and so on) do the same with integer results.
 """
 
+from ktask import memory as memory
+from ktask._accelerate import accelerate_numpy
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
 from ktask._grid import parallel_for_2d
@@ -30,6 +32,7 @@ from ktask._kernel import (
 )
 from ktask._limits import limits
 from ktask._loop import loop
+from ktask._places import nodes_of
 from ktask._reduce import map, reduce
 from ktask._run import Report, last_report, parallel_for, run, run_numa
 from ktask._trace import Event, Trace
@@ -47,6 +50,7 @@ __all__ = [
     "Report",
     "TaskError",
     "Trace",
+    "accelerate_numpy",
     "info",
     "init",
     "ktask_ctl_set_align",
@@ -59,6 +63,7 @@ __all__ = [
     "limits",
     "loop",
     "map",
+    "nodes_of",
     "parallel_for",
     "parallel_for_2d",
     "reduce",

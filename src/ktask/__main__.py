@@ -21,6 +21,7 @@ examples:
   python -m ktask demo --output /tmp    where mandelbrot.png and timeline.png go
   python -m ktask info                  what ktask sees of this machine
   python -m ktask info --json           the same for scripts
+  python -m ktask info --svg FILE       a picture of the NUMA nodes
   python -m ktask top                   which processes have helpers at work, live
   python -m ktask top --once            the same, once
 
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     info = commands.add_parser("info", help="tell what ktask sees of this machine")
     info.add_argument("--json", action="store_true", help="as a JSON object")
+    info.add_argument("--svg", metavar="FILE", type=Path, help="draw the NUMA nodes, their CPUs and distances")
     info.set_defaults(command=run_info)
 
     top = commands.add_parser("top", help="show which processes have helpers at work")
@@ -86,6 +88,8 @@ def run_demo(options: argparse.Namespace) -> int:
 def run_info(options: argparse.Namespace) -> int:
     """The ``info`` command."""
     described = ktask.info()
+    if options.svg:
+        return draw(described, options.svg)
     if options.json:
         print(json.dumps(described, indent=2))
     else:
@@ -108,6 +112,21 @@ def run_top(options: argparse.Namespace) -> int:
     from ktask._top import top
 
     return top(once=options.once, as_json=options.json, every=options.every)
+
+
+def draw(described: dict[str, Any], file: Path) -> int:
+    """Draws what is described."""
+    from ktask._picture import picture
+
+    if "nodes" not in described:
+        print("This build of ktask has no threads, and knows nothing of the machine.", file=sys.stderr)
+        return BAD_USAGE
+    try:
+        file.write_text(picture(described))
+    except OSError as error:
+        print(f"The picture cannot be written: {error}", file=sys.stderr)
+        return BAD_USAGE
+    return DONE
 
 
 def facts(described: dict[str, Any]) -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ struct ktask_event {
 struct ktask_trace { struct ktask_event *kt_events; size_t kt_capacity, kt_count; };
 struct ktask_report {
     uint64_t kr_ns; size_t kr_chunks, kr_undone; unsigned kr_threads, kr_called, kr_cancelled, kr_willed;
-    int kr_error, kr_error_nid; void *kr_error_start, *kr_error_end; ...;
+    int kr_error, kr_error_nid; void *kr_error_start, *kr_error_end; unsigned kr_retreated; ...;
 };
 struct ktask_ctl {
     size_t kc_struct_size;
@@ -45,6 +45,19 @@ int ktask_refresh(void);
 size_t ktask_describe(char *text, size_t size);
 size_t ktask_describe_processes(char *text, size_t size);
 int ktask_set_max_helpers(int max);
+
+enum ktask_placement { KTASK_PLACE_LOCAL, KTASK_PLACE_INTERLEAVE, KTASK_PLACE_SPREAD };
+int ktask_memory_clear(void *memory, size_t size);
+int ktask_memory_fill(void *memory, size_t size, const void *value, size_t value_size);
+int ktask_memory_copy(void *to, const void *from, size_t size);
+int ktask_memory_prefault(void *memory, size_t size);
+int ktask_memory_pin(void *memory, size_t size);
+int ktask_memory_unpin(void *memory, size_t size);
+int ktask_memory_advise_huge(void *memory, size_t size);
+int ktask_memory_free(void *memory, size_t size);
+int ktask_memory_place(void *memory, size_t size, enum ktask_placement placement);
+int ktask_nodes_of(const void *memory, size_t size, size_t unit, struct ktask_node *nodes, size_t room);
+bool py_several_nodes(void);
 
 /* How Python calls in. */
 struct py_call {
@@ -71,10 +84,34 @@ extern "Python" void *py_iter(void *position, size_t size);
 extern "Python" int py_poll(size_t done, size_t total, void *arg);
 """
 
+NUMPY_DECLARATIONS = """
+typedef void (*inner_loop)(char **args, const intptr_t *dimensions, const intptr_t *steps, void *data);
+enum fold { FOLD_SERIAL, FOLD_ANYHOW, FOLD_PAIRWISE };
+struct loop {
+    inner_loop func; void *data; int nin, nargs; size_t size[...]; enum fold fold; char type; int absorbing; ...;
+};
+struct loops_limits { size_t direct_first, direct_least, direct_most, min_chunk, min_leaf, split_size; };
+extern struct loops_limits loops_limits;
+void loop_init(struct loop *loop);
+extern inner_loop const py_loop_call;
+enum { LOOP_MAX_ARGS = ... };
+
+void loops_enter(void);
+void loops_leave(void);
+
+struct numpy_ufunc {
+    int nin, nout, nargs; inner_loop *functions; void **data; int ntypes; const char *types; int core_enabled;
+    void *vectorcall; ...;
+};
+void py_watch_calls(void *numpys_vectorcall, void *ndarray_type, void *split_function, void **ufunc_api);
+extern void *const py_call_ufunc;
+"""
+
 SOURCE = r"""
 #include <stdbool.h>
 #include <time.h>
 #include "ktask.h"
+#include "ktask_memory.h"
 
 /*
  * What the C functions of one run need of Python's side: func_arg of the run, where any of its functions is Python's,
@@ -166,6 +203,13 @@ static void *py_thread_address(void)
 
 #if CONFIG_KTASK
 #include "../chunk.h" /* from csrc/include */
+#include "../pool.h"
+
+/* Does it matter where memory lies? */
+static bool py_several_nodes(void)
+{
+    return pool_start() && pool_topology()->nr_nodes > 1;
+}
 
 /* What a unit cost the last time, in ns; 0: not known. */
 static double py_recall(uintptr_t identity)
@@ -183,6 +227,11 @@ static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error
     last_report = (struct ktask_report){ .kr_ns = ns, .kr_chunks = 1, .kr_threads = 1, .kr_error = error };
 }
 #else
+static bool py_several_nodes(void)
+{
+    return false;
+}
+
 static double py_recall(uintptr_t identity)
 {
     (void)identity;
@@ -253,6 +302,16 @@ static ktask_thread_func const py_thread_func = python_thread, py_wrapped_thread
 static ktask_undo_func const py_undo_func = python_undo, py_wrapped_undo_func = wrapped_undo;
 """
 
+NUMPY_SOURCE = """
+#include "loops.h"
+
+#include "calls.h"
+
+struct ktask_report *(*const loops_report)(void) = py_last_report;
+
+static inner_loop const py_loop_call = loop_call;
+"""
+
 PROBE = """
 #define _GNU_SOURCE
 #include <linux/futex.h>
@@ -281,12 +340,14 @@ def can_build_core() -> bool:
 ffibuilder = FFI()
 ffibuilder.cdef(DECLARATIONS)
 if can_build_core():
+    ffibuilder.cdef(NUMPY_DECLARATIONS)
     ffibuilder.set_source(
         "ktask._core",
-        SOURCE,
-        sources=sorted(map(str, Path("csrc").glob("*.c"))),
-        include_dirs=["csrc/include"],
-        extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fvisibility=hidden"],
+        SOURCE + NUMPY_SOURCE,
+        sources=[*sorted(map(str, Path("csrc").glob("*.c"))), "src/ktask/_numpy/loops.c"],
+        include_dirs=["csrc/include", "src/ktask/_numpy"],
+        libraries=["m"],
+        extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"],
         extra_link_args=["-pthread", "-Wl,-z,nodelete"],
     )
 else:

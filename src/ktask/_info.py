@@ -24,9 +24,10 @@ def info() -> dict[str, Any]:
     at most ``max_helpers`` of them work at a time, ``running_helpers`` do now.
     ``table``: the file by which the user's processes share the CPUs, whether this process has ``joined`` them (it does
     when it first needs a helper), and the ``reason`` if it cannot.
-    ``privileged``: may this process raise priorities again; then helpers run at nice 19. ``wake_ns`` and
-    ``answer_ns``: what waking a helper costs, and how long it takes to come. ``load``: runnable threads of the whole
-    machine, over the last minute.
+    ``privileged``: may this process raise priorities again; then helpers run at nice 19. ``retreats``: do helpers go
+    home when somebody else wants their CPU; ``pause_ns``: for how long fewer are called since one just did, else 0.
+    ``wake_ns`` and ``answer_ns``: what waking a helper costs, and how long it takes to come. ``load``: runnable threads
+    of the whole machine, over the last minute.
 
     With ``KTASK_FSROOT=DIR`` in the environment, the machine is the one whose ``/proc`` and ``/sys`` lie under ``DIR``;
     its ``memory_bytes`` and ``load`` are not looked up.
@@ -75,4 +76,5 @@ def sentence(described: dict[str, Any]) -> str:
     n = described["max_helpers"]
     how = "at nice 19" if described["privileged"] else "at the caller's nice, as batch threads"
     why = f": {described['capped']}" if described["capped"] else ""
-    return f"Runs use the caller and up to {n} helper{'s' if n > 1 else ''}, {how}{why}."
+    paused = " Just now fewer, since somebody else wants the CPUs." if described["pause_ns"] else ""
+    return f"Runs use the caller and up to {n} helper{'s' if n > 1 else ''}, {how}{why}.{paused}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from sys import is_finalizing
 from time import perf_counter_ns
 from typing import Any
 
@@ -13,6 +14,7 @@ from ktask._call import RAISED, Call, TaskError, code_of, failure_of
 from ktask._convert import ADDRESSES, Function, address_of, loop_body_of, size_of
 from ktask._core import ffi, lib
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node, Plan
+from ktask._places import parts_of_range
 from ktask._progress import ProgressReport
 from ktask._trace import Trace
 
@@ -37,17 +39,27 @@ class Report:
     helpers_cancelled: int
     helpers_willed: int
     error: int
+    helpers_retreated: int
 
 
 def last_report() -> Report:
     """Tells about the last run that ended in this thread.
 
     ``chunks`` and ``undone`` are calls of the thread and the undo function, ``threads`` those that did a chunk at
-    least, the caller included; ``helpers_cancelled`` were called, but not needed any more when they came.
+    least, the caller included; ``helpers_cancelled`` were called, but not needed any more when they came, and
+    ``helpers_retreated`` went home since somebody else wanted their CPU.
     """
     r = lib.py_last_report()
     return Report(
-        r.kr_ns / 1e9, r.kr_chunks, r.kr_undone, r.kr_threads, r.kr_called, r.kr_cancelled, r.kr_willed, r.kr_error
+        r.kr_ns / 1e9,
+        r.kr_chunks,
+        r.kr_undone,
+        r.kr_threads,
+        r.kr_called,
+        r.kr_cancelled,
+        r.kr_willed,
+        r.kr_error,
+        r.kr_retreated,
     )
 
 
@@ -163,6 +175,8 @@ def _run_nodes(nodes: list[Node], plan: Plan, step: int = 1) -> None:
 
 
 def _run_call(nodes: list[Node], plan: Plan, step: int, report: ProgressReport | None) -> None:
+    if is_finalizing():
+        plan = replace(plan, max_threads=1)  # when the interpreter ends, no other thread gets the GIL ever again
     # Where no C function sees them, numbers need not be C's.
     counts = plan.iter is None and plan.thread.python is not None and not plan.c_undo
     base = _base_of(nodes, plan, step) if counts else 0
@@ -228,12 +242,17 @@ def parallel_for(
     align: int | None = None,
     progress: bool | Callable[[int, int], object] | None = None,
     trace: Trace | None = None,
+    data: object = None,
 ) -> None:
     """Calls ``func(start, end)`` for chunks of ``range(n)`` or of a range, on all free CPUs.
 
     A chunk of ``range(a, b, step)`` is ``range(start, end, step)``. ``func`` is a Python callable that takes
     ``(start, end)``, or ``(start, end, arg)`` if ``arg`` is given, or a C function as for ``Ctl``. It fails by raising,
-    or by returning a non-zero int; anything else that it returns is ignored. The other arguments are ``Ctl``'s.
+    or by returning a non-zero int; anything else that it returns is ignored.
+
+    ``data`` is an array whose item ``i`` is what the work on index ``i`` is about: on a machine with several NUMA
+    nodes, each node's threads then begin with what lies on their own node (see ``nodes_of``). The other arguments are
+    ``Ctl``'s.
 
     >>> import ktask
     >>> squares = [0] * 1000
@@ -250,7 +269,7 @@ def parallel_for(
     body = loop_body_of(func, takes_arg=arg is not NO_ARG)
     if arg is NO_ARG:
         arg = None
-    options = (undo, max_threads, align, progress, trace)
+    options = (undo, max_threads, align, progress, trace, data)
     plain = body.python is not None and type(min_chunk) is int and min_chunk == 1 and all(o is None for o in options)
     if plain and 0 < lib.py_recall(body.identity) * len(indexes) < DIRECT_NS:
         _run_directly(body, indexes, arg)
@@ -266,7 +285,11 @@ def parallel_for(
         trace=trace,
     )
     plan = ctl._plan
-    if indexes.step == 1:
+    if data is not None:
+        if indexes.step != 1:
+            raise ValueError(f"data goes with ranges with step 1 only, not {indexes!r}")
+        _run_nodes(parts_of_range(indexes, data), plan)
+    elif indexes.step == 1:
         run(indexes.start, len(indexes), ctl)
     elif body.python is not None and not plan.c_undo:
         _run_nodes([Node(indexes.start, len(indexes))], plan, indexes.step)

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A thread that may use one CPU only runs alone, and keeps nobody else from having helpers. */
+/*
+ * A thread that may use one CPU only runs alone, and keeps nobody else from having helpers. What it may use can change at
+ * any time.
+ */
 #include "check.h"
 #include "ktask.h"
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 static int nothing(void *start, void *end, void *arg)
 {
@@ -62,6 +67,45 @@ static void second_run_confined(void)
 	first_run_confined();
 }
 
+/* While the caller is at work, another thread changes where it may run, again and again. */
+static pthread_t runner;
+static atomic_bool over;
+
+static void *keep_changing(void *unused)
+{
+	while (!over) {
+		CHECK(pthread_setaffinity_np(runner, sizeof(one), &one) == 0);
+		sched_yield();
+		CHECK(pthread_setaffinity_np(runner, sizeof(all), &all) == 0);
+		sched_yield();
+	}
+	return unused;
+}
+
+static int count(void *start, void *end, void *n)
+{
+	sched_yield();
+	atomic_fetch_add((atomic_size_t *)n, (uintptr_t)end - (uintptr_t)start);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static void changed_in_mid_run(void)
+{
+	pthread_t thread;
+
+	runner = pthread_self();
+	CHECK(pthread_create(&thread, NULL, keep_changing, NULL) == 0);
+	for (int i = 0; i < rounds(500, 20); i++) {
+		atomic_size_t n = 0;
+		DEFINE_KTASK_CTL(ctl, count, &n, 1);
+
+		CHECK(ktask_run(AT(0), 200, &ctl) == KTASK_RETURN_SUCCESS);
+		CHECK(n == 200);
+	}
+	over = true;
+	CHECK(pthread_join(thread, NULL) == 0);
+}
+
 int main(void)
 {
 	CHECK(sched_getaffinity(0, sizeof(all), &all) == 0);
@@ -71,5 +115,8 @@ int main(void)
 	CPU_SET(sched_getcpu(), &one);
 	in_child(first_run_confined);
 	in_child(second_run_confined);
+	in_child(changed_in_mid_run);
+	use_helpers(3);
+	in_child(changed_in_mid_run);
 	return 0;
 }

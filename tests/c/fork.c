@@ -68,7 +68,7 @@ static void beside_a_run(void)
 
 	for (int i = 0; i < 2; i++)
 		CHECK(pthread_create(&thread[i], NULL, keep_running, NULL) == 0);
-	for (int i = 0; i < rounds(150, 5); i++) {
+	for (int i = 0; i < rounds(250, 5); i++) {
 		pid_t child = fork();
 
 		if (child == 0) {

@@ -17,7 +17,7 @@ make -s -C $csrc install BUILD="$work/build" PREFIX="$work/usr" CC="$cc" CFLAGS=
 	exit 1
 }
 make -s -C $csrc install BUILD="$work/build" PREFIX=/usr DESTDIR="$work/stage" CC="$cc" CFLAGS=-O2 > "$work/log" 2>&1
-for file in include/ktask.h lib/libktask.so lib/libktask.so.0 lib/libktask.a lib/pkgconfig/ktask.pc; do
+for file in include/ktask.h include/ktask_memory.h lib/libktask.so lib/libktask.so.0 lib/libktask.a lib/pkgconfig/ktask.pc; do
 	test -e "$work/usr/$file"
 	test -e "$work/stage/usr/$file"
 done
@@ -35,8 +35,8 @@ $cc $strict -DCONFIG_KTASK=0 $(pkg-config --cflags ktask) -o "$work/serial" $exa
 cmp "$work/shared.out" "$work/static.out"
 cmp "$work/shared.out" "$work/serial.out"
 
-# What the header declares is exported and nothing else, and the version is the header's.
-sed -n 's/^[a-z].* \**\(ktask_[a-z_]*\)(.*);$/\1/p' $csrc/include/ktask.h | sort -u > "$work/declared"
+# What the headers declare is exported and nothing else, and the version is ktask.h's.
+sed -n 's/^[a-z].* \**\(ktask_[a-z_]*\)(.*);$/\1/p' $csrc/include/*.h | sort -u > "$work/declared"
 nm -D --defined-only "$work/usr/lib/libktask.so" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | sort > "$work/exported"
 cmp "$work/declared" "$work/exported"
 grep -q "KTASK_VERSION \"$(pkg-config --modversion ktask)\"" "$work/usr/include/ktask.h"

@@ -16,7 +16,7 @@ test "$($cc --version | sed -n '1s/ .*//p') $($cc -dumpversion | sed 's/\..*//')
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-$cc -std=c11 -O2 -pthread -I "$csrc/include" -o "$work/instructions" instructions.c "$csrc"/*.c
+$cc -std=c11 -O2 -pthread -fexceptions -I "$csrc/include" -o "$work/instructions" instructions.c "$csrc"/*.c
 
 # count(function): instructions in it and in all that it calls, once
 count() {

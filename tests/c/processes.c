@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-enum { PROCESSES = 8, UNITS = 500, KILLS = 200, AT_A_TIME = 4 };
+enum { PROCESSES = 8, UNITS = 100, KILLS = 200, AT_A_TIME = 4 };
 
 static char door[] = "/tmp/ktask-door-XXXXXX";
 
@@ -35,9 +35,11 @@ static int count(void *start, void *end, void *sum)
 	CHECK(n <= max_helpers);
 	if (n > shared->most_helpers)
 		shared->most_helpers = n;
-	for (uintptr_t i = (uintptr_t)start; i < (uintptr_t)end; i++)
+	/* So long that a run of them is worth a helper. */
+	for (uintptr_t i = (uintptr_t)start; i < (uintptr_t)end; i++) {
 		atomic_fetch_add((atomic_long *)sum, (long)i);
-	sched_yield();
+		sched_yield();
+	}
 	if (!is_caller)
 		atomic_fetch_sub(&shared->helpers, 1);
 	return KTASK_RETURN_SUCCESS;
@@ -45,9 +47,11 @@ static int count(void *start, void *end, void *sum)
 
 static int add(void *start, void *end, void *sum)
 {
-	for (uintptr_t i = (uintptr_t)start; i < (uintptr_t)end; i++)
+	/* So long that a run of them is worth a helper. */
+	for (uintptr_t i = (uintptr_t)start; i < (uintptr_t)end; i++) {
 		atomic_fetch_add((atomic_long *)sum, (long)i);
-	sched_yield();
+		sched_yield();
+	}
 	return KTASK_RETURN_SUCCESS;
 }
 
@@ -71,9 +75,15 @@ static bool run(ktask_thread_func func)
 
 static void *keep_running(void *unused)
 {
-	for (int i = 0; i < rounds(1000, 50); i++)
+	for (int i = 0; i < rounds(150, 20); i++)
 		run(count);
 	return unused;
+}
+
+static void run_until_helped(void)
+{
+	while (!run(count))
+		;
 }
 
 /* Two threads of each process run tasks. All that was taken is given back. */
@@ -94,13 +104,13 @@ static void at_once(void)
 			CHECK(pthread_create(&thread, NULL, keep_running, NULL) == 0);
 			keep_running(NULL);
 			CHECK(pthread_join(thread, NULL) == 0);
-			while (!run(count)) /* when others have come to their end */
-				;
 			exit(0);
 		}
 	}
 	for (int i = 0; i < PROCESSES; i++)
 		check_child(child[i]);
+	/* Where the CPUs are all taken by callers, there are no helpers for anybody; now there is room. */
+	in_child(run_until_helped);
 	CHECK(shared->most_helpers > 0);
 	CHECK(shared->helpers == 0);
 	for (int cpu = 0; cpu < MAX_CPUS; cpu++)
@@ -253,6 +263,8 @@ static void a_child_of_the_dead(void)
 	int status;
 
 	CHECK(pipe(parent_to_child) == 0 && pipe(child_to_parent) == 0);
+	while (!run(add)) /* so that there is a table all the time */
+		;
 	shared->here = 0;
 	child = fork();
 	if (child == 0) {

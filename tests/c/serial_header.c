@@ -2,6 +2,7 @@
 /* With CONFIG_KTASK=0 the header is all there is, and the results are the same, undo included. */
 #include "check.h"
 #include "ktask.h"
+#include "ktask_memory.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -133,8 +134,29 @@ static void report(void)
 	CHECK(r.kr_error == KTASK_RETURN_SUCCESS && r.kr_threads == 1 && r.kr_chunks == 1);
 }
 
+/* Memory is written as with the library; what only a system could do is not done. */
+static void memory(void)
+{
+	double numbers[100], copies[100];
+	const double value = 1.5;
+	volatile size_t both = 16; /* which the compiler need not know */
+	struct ktask_node part;
+
+	CHECK(ktask_memory_fill(numbers, sizeof(numbers), &value, sizeof(value)) == 0 && numbers[99] == 1.5);
+	CHECK(ktask_memory_fill(numbers, 7, &value, sizeof(value)) == -EINVAL);
+	CHECK(ktask_memory_copy(copies, numbers, sizeof(copies)) == 0 && copies[99] == 1.5);
+	CHECK(ktask_memory_copy(numbers, numbers + 1, both) == -EINVAL);
+	CHECK(ktask_memory_clear(numbers, sizeof(numbers)) == 0 && numbers[0] == 0 && numbers[99] == 0);
+	CHECK(ktask_memory_prefault(numbers, sizeof(numbers)) == 0 && ktask_memory_free(numbers, 0) == 0);
+	CHECK(ktask_memory_pin(numbers, 8) == -ENOSYS && ktask_memory_unpin(numbers, 8) == -ENOSYS);
+	CHECK(ktask_memory_place(numbers, 8, KTASK_PLACE_SPREAD) == 0);
+	CHECK(ktask_nodes_of(numbers, sizeof(numbers), 8, &part, 1) == 1);
+	CHECK(part.kn_start == numbers && part.kn_task_size == sizeof(numbers) && part.kn_nid == NUMA_NO_NODE);
+}
+
 int main(void)
 {
+	memory();
 	char text[200], little[5];
 	size_t length = ktask_describe(text, sizeof(text));
 

@@ -64,8 +64,10 @@ static void try(size_t nr_units, size_t first_node, struct ktask_ctl *ctl)
 	struct ktask_node nodes[3] = { { AT(BASE), first_node, NUMA_NO_NODE },
 				       { AT(BASE + first_node), 0, NUMA_NO_NODE },
 				       { AT(BASE + first_node), nr_units - first_node, 0 } };
+	struct ktask_report report = KTASK_REPORT_INITIALIZER;
 	int error;
 
+	ktask_ctl_set_report(ctl, &report);
 	for (size_t i = 0; i < nr_units; i++)
 		state[i] = UNTOUCHED;
 	errors = 0;
@@ -76,6 +78,7 @@ static void try(size_t nr_units, size_t first_node, struct ktask_ctl *ctl)
 	for (size_t i = 0; i < nr_units; i++)
 		CHECK(failing ? state[i] != FINISHED : state[i] == FINISHED);
 	CHECK(failing || nr_undo_calls == 0);
+	CHECK(report.kr_undone == nr_undo_calls);
 }
 
 static void all_failures(void)

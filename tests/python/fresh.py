@@ -16,10 +16,11 @@ TIMEOUT = 60
 
 
 def fresh(function: Callable[..., None], *args: object, **environment: str) -> str:
-    """Returns what ``function(*args)`` printed; ktask has the settings given and no others, and a table of its own."""
+    """Returns what ``function(*args)`` printed; ktask has the settings given, and minds nobody else on the machine."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("KTASK")}
     environ["PYTHONFAULTHANDLER"] = "1"
-    environ["KTASK_TABLE"] = "off"  # other programs on the machine may use ktask as well
+    environ["KTASK_TABLE"] = "off"  # other programs on the machine may use ktask as well,
+    environ["KTASK_RETREAT"] = "off"  # and others may want its CPUs
     code = f"import {function.__module__} as m; m.{function.__name__}(*{args!r})"
     process = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); {code}"],

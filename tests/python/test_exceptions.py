@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import sys
 import threading
 import traceback
 import weakref
@@ -27,9 +26,6 @@ class MineError(Exception):
 
 def notes(exception: BaseException) -> str:
     return "\n".join(getattr(exception, "__notes__", []))
-
-
-has_notes = pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have notes since Python 3.11")
 
 
 def raise_mine(start: int, end: int, arg: object) -> None:
@@ -74,7 +70,6 @@ def test_undo_comes_first() -> None:
         assert done == set()
 
 
-@has_notes
 def test_several_exceptions() -> None:
     def body(start: int, end: int, arg: object) -> None:
         raise MineError(start)
@@ -141,7 +136,6 @@ def test_true_is_a_failure_and_false_is_none() -> None:
     assert ktask.ktask_run(0, 1, ktask.Ctl(lambda start, end, arg: False)) == 0
 
 
-@has_notes
 def test_an_undo_function_that_raises_is_noted() -> None:
     undone: list[tuple[int, int]] = []
 

@@ -30,6 +30,8 @@ KEYS = {
     "running_helpers",
     "table",
     "privileged",
+    "retreats",
+    "pause_ns",
     "wake_ns",
     "answer_ns",
     "physical_cores",
@@ -108,7 +110,7 @@ def one_cpu() -> None:
 
 def default_settings() -> None:
     info = ktask.info()
-    assert info["environment"] == {"KTASK_TABLE": "off"}
+    assert info["environment"] == {"KTASK_RETREAT": "off", "KTASK_TABLE": "off"}
     cpus = len(os.sched_getaffinity(0))
     if not info["quota"] and not info["power"]["saves"]:
         assert info["max_helpers"] == cpus - 1
@@ -167,7 +169,7 @@ def two_nodes() -> None:
             ktask.run_numa([ktask.Node(0, 1, nid)], ktask.Ctl(print))
 
 
-def test_several_nodes(tmp_path: Path) -> None:
+def made_up_nodes(tmp_path: Path) -> Path:
     """A machine that there is not: ktask reads of it where it would read of this one."""
     root = tmp_path / "sys/devices/system/node"
     cpus = sorted(os.sched_getaffinity(0))
@@ -182,4 +184,26 @@ def test_several_nodes(tmp_path: Path) -> None:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text + "\n")
-    fresh(two_nodes, KTASK_FSROOT=str(tmp_path), KTASK_HELPERS="6", KTASK_WAKE_NS="0")
+    return tmp_path
+
+
+def test_several_nodes(tmp_path: Path) -> None:
+    fresh(two_nodes, KTASK_FSROOT=str(made_up_nodes(tmp_path)), KTASK_HELPERS="6", KTASK_WAKE_NS="0")
+
+
+def draws_nodes(file: str) -> None:
+    from xml.etree import ElementTree
+
+    from ktask.__main__ import main
+
+    assert main(["info", "--svg", file]) == 0
+    texts = [element.text for element in ElementTree.parse(file).iter("{http://www.w3.org/2000/svg}text")]
+    info = ktask.info()
+    assert {f"node {node['id']}" for node in info["nodes"]} <= set(texts)
+    assert {str(cpu) for cpu in info["cpus"]} <= set(texts)
+    assert {"10", "21"} <= set(texts)
+    assert main(["info", "--svg", "/no/such/place"]) == 2
+
+
+def test_a_picture_of_the_nodes(tmp_path: Path) -> None:
+    fresh(draws_nodes, str(tmp_path / "nodes.svg"), KTASK_FSROOT=str(made_up_nodes(tmp_path)))

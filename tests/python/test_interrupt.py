@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from meeting import meeting_of
 import ktask
 
 TIMES = 20
+INSTANTS = 500
 TOO_LONG = 2.0
 """A run would last far longer than that, and an interrupt that works takes some milliseconds."""
 
@@ -181,6 +183,57 @@ def waiting_for_a_helper() -> None:
     repeat(once)
 
 
+def at_any_instant() -> None:
+    """The signal comes wherever it finds the run, or just before or after it; whatever was done by then is undone.
+
+    The state is checked once no thread of the run is left, so a unit is either done and the run was not interrupted, or
+    it is not done.
+    """
+    random = Random(20181105)
+    interrupted, came = 0, False
+    state = bytearray(64)
+
+    def body(start: int, end: int, arg: object) -> None:
+        try:
+            for _ in range(start, end):
+                time.sleep(0.00001)
+            state[start:end] = b"\1" * (end - start)
+        except BaseException:
+            state[start:end] = bytes(end - start)
+            raise
+
+    def undo(start: int, end: int, arg: object) -> None:
+        state[start:end] = b"\0" * (end - start)
+
+    def on_interrupt(number: int, frame: Any) -> None:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGALRM, on_interrupt)
+    ctl = ktask.Ctl(body, undo_func=undo)
+    duration = 0.004
+    for _ in range(INSTANTS):
+        came = ended = False
+        state[:] = bytes(len(state))
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, duration))
+        begin = time.monotonic()
+        try:
+            ktask.run(0, len(state), ctl)
+            ended = True
+            duration = 0.9 * duration + 0.1 * 1.2 * (time.monotonic() - begin)
+            while not came:
+                time.sleep(0.0001)
+        except KeyboardInterrupt:
+            pass
+        # A handler that runs between the run's end and the assignment makes it look interrupted.
+        whole = state.count(1) == len(state)
+        assert whole if ended else (whole or not any(state)), bytes(state)
+        interrupted += not whole
+    works()
+    print(interrupted)
+
+
 def before_the_run() -> None:
     """A signal that came while Python could not look is not lost."""
     for _ in range(TIMES):
@@ -248,6 +301,11 @@ def test_during_a_compiled_loop(settings: dict[str, str]) -> None:
 
 def test_while_waiting_for_a_helper() -> None:
     print(fresh(waiting_for_a_helper, **MANY_HELPERS))
+
+
+@SETTINGS
+def test_at_any_instant(settings: dict[str, str]) -> None:
+    assert int(fresh(at_any_instant, **settings)) > INSTANTS / 20
 
 
 @SETTINGS

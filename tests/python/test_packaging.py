@@ -64,6 +64,8 @@ def test_the_sdist_has_all_that_it_takes(sdist: Path) -> None:
             "csrc/include/ktask_2d.h",
             "csrc/include/ktask_reduce.h",
             "src/ktask/_build.py",
+            "src/ktask/_numpy/loops.c",
+            "src/ktask/_numpy/calls.h",
             "src/ktask/py.typed",
             "src/ktask/_core.pyi",
             "setup.py",

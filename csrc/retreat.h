@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* retreat.h: helpers go home when somebody else wants their CPU. Why, and by which signs, is told in retreat.c. */
+#ifndef KTASK_RETREAT_H
+#define KTASK_RETREAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What a helper knows of its waits for a CPU; its own. All zero before it is born. */
+struct waits {
+	bool open;
+	int fd;	   /* its schedstat; -1: there is none here, */
+	dev_t dev; /* and what tells whether the number still stands for it */
+	ino_t ino;
+	uint64_t looked; /* when it last looked (clock_ns), and what it saw: */
+	uint64_t waited; /* ns on a run queue, since it was born; or without schedstat */
+	uint64_t worked; /* ns on a CPU, */
+	long slept;	 /* how often it gave the CPU away, and how often it had to */
+	long forced;
+};
+
+/* By a helper when it is born; and by a forked child, for helpers that it has not got. */
+void waits_open(struct waits *w);
+void waits_close(struct waits *w);
+
+/* Around its sleep, which is none of the waits that count. */
+void waits_before_sleep(struct waits *w);
+void waits_after_sleep(struct waits *w, uint64_t now);
+
+/*
+ * Did it wait so long on its way to a CPU that somebody else must be there? Worth asking when it took longer than
+ * LATE_NS: on a free CPU a helper waits some microseconds, behind somebody's time slice milliseconds.
+ */
+enum { LATE_NS = 100000 };
+bool waits_late(struct waits *w, uint64_t now);
+
+/* Between chunks: does it get in somebody's way, going by what it waited while it worked? Looks only now and then. */
+bool waits_at_work(struct waits *w, uint64_t now);
+
+/* A helper goes home, and leaves so many others of this process at work. */
+void retreat(int others);
+
+/* Should no more helpers be called now, if so many are at work? */
+bool retreat_forbids(int helpers);
+
+/* How long the pause lasts after the last retreat, in ns; 0: it is over. */
+uint64_t retreat_pause_ns(void);
+
+#endif

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What makes NumPy's ufuncs run on ktask, behind ``ktask.accelerate_numpy`` and ``ktask.numpy``.
+
+``_tables``   a ufunc's table of inner loops, with ktask's in their place
+``loops.c``   an inner loop, run in chunks
+``calls.h``   finds large calls that are more than one inner loop
+``_split``    and makes several calls of them
+"""

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * calls.h: sees calls of NumPy's ufuncs before NumPy does, for those that are large and not a single inner loop.
+ *
+ * Casts, where=, broadcasting and most strided arrays make NumPy go over an array in small steps, which loops.c cannot
+ * cut. Such a call is given to Python (_split.py), which makes several calls of it. All others, and that has to be found
+ * out within nanoseconds, are passed on.
+ *
+ * Part of the extension module: it needs Python.h, and NumPy's structures as they have been since 1.0. The GIL is held.
+ */
+#include <Python.h>
+#include <stdbool.h>
+
+typedef PyObject *(*ufunc_call)(PyObject *ufunc, PyObject *const *args, size_t nargsf, PyObject *names);
+
+/* The beginning of PyUFuncObject, after PyObject_HEAD. */
+struct numpy_ufunc {
+	int nin, nout, nargs, identity;
+	inner_loop *functions;
+	void **data;
+	int ntypes, reserved1;
+	const char *name, *types, *doc;
+	void *ptr, *obj, *userloops;
+	int core_enabled, core_num_dim_ix;
+	int *core_num_dims, *core_dim_ixs, *core_offsets;
+	char *core_signature;
+	void *type_resolver, *dict;
+	void *vectorcall; /* a ufunc_call */
+};
+
+/* The beginnings of PyArray_Descr and PyArrayObject. */
+struct numpy_dtype {
+	PyObject head;
+	PyTypeObject *typeobj;
+	char kind, type, byteorder, former_flags;
+	int type_num;
+};
+
+struct numpy_array {
+	PyObject head;
+	char *data;
+	int nd;
+	intptr_t *dimensions, *strides;
+	PyObject *base;
+	struct numpy_dtype *dtype;
+	int flags; /* 1: in C's order, 2: in Fortran's */
+};
+
+/* Set once, before the first call. */
+static ufunc_call numpys_call;
+static PyTypeObject *ndarray;
+static PyObject *split;			      /* _split.split */
+static int (*give_errors)(const char *, int); /* PyUFunc_GiveFloatingpointErrors */
+
+static void py_watch_calls(void *numpys_vectorcall, void *ndarray_type, void *split_function, void **ufunc_api)
+{
+	union {
+		void *object;
+		ufunc_call call;
+		int (*give)(const char *, int);
+	} vectorcall = { .object = numpys_vectorcall }, errors = { .object = ufunc_api[46] };
+
+	numpys_call = vectorcall.call;
+	give_errors = errors.give;
+	ndarray = ndarray_type;
+	split = split_function;
+}
+
+static size_t size_of(const struct numpy_array *a)
+{
+	size_t n = 1;
+
+	for (int i = 0; i < a->nd; i++)
+		n *= (size_t)a->dimensions[i];
+	return n;
+}
+
+static bool same_shape(const struct numpy_array *a, const struct numpy_array *b)
+{
+	return a->nd == b->nd && memcmp(a->dimensions, b->dimensions, (size_t)a->nd * sizeof(intptr_t)) == 0;
+}
+
+/* May the result have split_size elements or more? */
+static bool is_large(PyObject *const *values, size_t nr)
+{
+	const struct numpy_array *largest = NULL;
+	size_t most = 0, other = 1;
+
+	for (size_t i = 0; i < nr; i++) {
+		const struct numpy_array *a = (const struct numpy_array *)values[i];
+		size_t n;
+
+		if (Py_TYPE(values[i]) != ndarray)
+			continue;
+		n = size_of(a);
+		if (n >= loops_limits.split_size)
+			return true;
+		if (n > most) {
+			if (largest)
+				other = most;
+			most = n;
+			largest = a;
+		} else if (largest && n > other && !same_shape(a, largest)) {
+			other = n;
+		}
+	}
+	return largest && most * other >= loops_limits.split_size;
+}
+
+/* Has the ufunc a loop for inputs that are all of this type? */
+static bool has_loop(const struct numpy_ufunc *u, char type_num)
+{
+	for (int i = 0; i < u->ntypes; i++) {
+		const char *types = u->types + (ptrdiff_t)i * u->nargs;
+		int k = 0;
+
+		while (k < u->nin && types[k] == type_num)
+			k++;
+		if (k == u->nin)
+			return true;
+	}
+	return false;
+}
+
+/* Will NumPy make one inner loop of it? Or is it nothing that can be split? */
+static bool is_one_loop(PyObject *ufunc, PyObject *const *values, size_t nr, size_t nr_positional)
+{
+	const struct numpy_array *first = NULL;
+	int order = 3;
+
+	for (size_t i = 0; i < nr; i++) {
+		const struct numpy_array *a = (const struct numpy_array *)values[i];
+
+		if (Py_TYPE(values[i]) != ndarray) {
+			if (i >= nr_positional ||
+			    !(Py_TYPE(values[i]) == &PyFloat_Type || Py_TYPE(values[i]) == &PyLong_Type))
+				return false;
+			continue;
+		}
+		if (!first)
+			first = a;
+		order &= a->flags;
+		if (a->dtype != first->dtype || !order || !same_shape(a, first))
+			return false;
+	}
+	return has_loop((const struct numpy_ufunc *)((const PyObject *)ufunc + 1), (char)first->dtype->type_num);
+}
+
+static PyObject *call_split(PyObject *ufunc, PyObject *const *values, size_t nr, size_t nr_positional, PyObject *names)
+{
+	PyObject *args = PyTuple_New((Py_ssize_t)nr_positional), *kwargs = PyDict_New(), *result = NULL;
+
+	if (args && kwargs) {
+		int error = 0;
+
+		for (size_t i = 0; i < nr_positional; i++) {
+			Py_INCREF(values[i]);
+			PyTuple_SetItem(args, (Py_ssize_t)i, values[i]);
+		}
+		for (size_t i = nr_positional; i < nr && !error; i++)
+			error = PyDict_SetItem(kwargs, PyTuple_GetItem(names, (Py_ssize_t)(i - nr_positional)),
+					       values[i]);
+		if (!error)
+			result = PyObject_CallFunctionObjArgs(split, ufunc, args, kwargs, NULL);
+	}
+	Py_XDECREF(args);
+	Py_XDECREF(kwargs);
+	return result;
+}
+
+/* What a ufunc's vectorcall is while ktask is installed. */
+static PyObject *call_ufunc(PyObject *ufunc, PyObject *const *values, size_t nargsf, PyObject *names)
+{
+	size_t nr_positional = nargsf & ~((size_t)1 << (8 * sizeof(size_t) - 1));
+	size_t nr = nr_positional + (names ? (size_t)PyTuple_Size(names) : 0);
+	PyObject *both, *result;
+	long flags;
+
+	if (!is_large(values, nr) || loops_inside() || is_one_loop(ufunc, values, nr, nr_positional))
+		return numpys_call(ufunc, values, nargsf, names);
+	both = call_split(ufunc, values, nr, nr_positional, names);
+	if (!both)
+		return NULL;
+	if (both == Py_None) {
+		Py_DECREF(both);
+		return numpys_call(ufunc, values, nargsf, names);
+	}
+	/* Warnings and errors come from here, as they would from NumPy: the caller's line is the one to show. */
+	result = PyTuple_GetItem(both, 0);
+	flags = PyLong_AsLong(PyTuple_GetItem(both, 1));
+	Py_INCREF(result);
+	Py_DECREF(both);
+	if (flags && give_errors(((const struct numpy_ufunc *)(ufunc + 1))->name, (int)flags) < 0) {
+		Py_DECREF(result);
+		return NULL;
+	}
+	return result;
+}
+
+static void *const py_call_ufunc = (void *)call_ufunc;

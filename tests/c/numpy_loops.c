@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* NumPy's inner loops in chunks: the same results and floating-point flags, whatever the operands and the threads. */
+#include "check.h"
+#include "ktask.h"
+#include "loops.h"
+
+#include <fenv.h>
+#include <math.h>
+#include <stdbool.h>
+
+enum { N = 40000 };
+
+static double a[N + 1], b[N + 1], out[N + 1], expected[N + 1];
+static struct ktask_report reported;
+
+static struct ktask_report *report_here(void)
+{
+	return &reported;
+}
+
+struct ktask_report *(*const loops_report)(void) = report_here;
+
+/* NumPy's pairwise summation, less unrolled. */
+static double pairwise(const char *in, intptr_t n, intptr_t step)
+{
+	double sum = -0.0;
+
+	if (n > 128) {
+		intptr_t half = n / 2 - n / 2 % 8;
+
+		return pairwise(in, half, step) + pairwise(in + half * step, n - half, step);
+	}
+	for (intptr_t i = 0; i < n; i++)
+		sum += *(const double *)(const void *)(in + i * step);
+	return sum;
+}
+
+static void add(char **args, const intptr_t *dimensions, const intptr_t *steps, void *data)
+{
+	CHECK(data == a);
+	if (args[0] == args[2] && steps[0] == 0 && steps[2] == 0) {
+		*(double *)(void *)args[0] += pairwise(args[1], dimensions[0], steps[1]);
+		return;
+	}
+	for (intptr_t i = 0; i < dimensions[0]; i++)
+		*(double *)(void *)(args[2] + i * steps[2]) =
+			*(double *)(void *)(args[0] + i * steps[0]) + *(double *)(void *)(args[1] + i * steps[1]);
+}
+
+static void divide(char **args, const intptr_t *dimensions, const intptr_t *steps, void *data)
+{
+	(void)data;
+	for (intptr_t i = 0; i < dimensions[0]; i++)
+		*(double *)(void *)(args[2] + i * steps[2]) = *(volatile double *)(void *)(args[0] + i * steps[0]) /
+							      *(volatile double *)(void *)(args[1] + i * steps[1]);
+}
+
+static void any(char **args, const intptr_t *dimensions, const intptr_t *steps, void *data)
+{
+	(void)data;
+	CHECK(args[0] == args[2]);
+	for (intptr_t i = 0; i < dimensions[0]; i++)
+		*args[0] |= args[1][i * steps[1]];
+}
+
+/* Both ways with what a and b are now: out is compared, which may overlap them. */
+static void compare(struct loop *l, size_t n, double *x, intptr_t x_step, double *y, intptr_t y_step, double *z,
+		    intptr_t z_step)
+{
+	static double saved_a[N + 1], saved_b[N + 1];
+	intptr_t count = (intptr_t)n, steps[] = { x_step * 8, y_step * 8, z_step * 8 };
+
+	memcpy(saved_a, a, sizeof(a));
+	memcpy(saved_b, b, sizeof(b));
+	memset(out, 0, sizeof(out));
+	l->func((char *[]){ (char *)x, (char *)y, (char *)z }, &count, steps, l->data);
+	memcpy(expected, z >= out && z <= out + N ? out : a, sizeof(expected));
+	memcpy(a, saved_a, sizeof(a));
+	memcpy(b, saved_b, sizeof(b));
+	memset(out, 0, sizeof(out));
+	loop_call((char *[]){ (char *)x, (char *)y, (char *)z }, &count, steps, l);
+	CHECK(memcmp(expected, z >= out && z <= out + N ? out : a, sizeof(expected)) == 0);
+	memcpy(a, saved_a, sizeof(a));
+}
+
+static void elementwise(struct loop *l)
+{
+	for (size_t n = 1; n <= N; n = n * 3 + 1) {
+		compare(l, n, a, 1, b, 1, out, 1);
+		compare(l, n, a, 0, b, 1, out, 1);
+		compare(l, n, a, 1, b + n - 1, -1, out + n - 1, -1);
+		compare(l, n / 2, a, 2, b, 1, out + 1, 2);
+		compare(l, n, a, 1, b, 1, a, 1);     /* in place */
+		compare(l, n, a + 1, 1, b, 1, a, 1); /* ahead of the output */
+		compare(l, n, a, 1, b, 1, a + 1, 1); /* accumulates */
+		compare(l, n, a, 1, b, 1, out, 0);   /* the last one counts */
+	}
+}
+
+static void folds(struct loop *l)
+{
+	for (size_t n = 1; n <= N; n = n * 3 + 1) {
+		compare(l, n, out, 0, b, 1, out, 0);
+		compare(l, n, out, 0, b + n - 1, -1, out, 0);
+		compare(l, n / 2, out, 0, b, 2, out, 0);
+	}
+	CHECK(reported.kr_chunks > 0);
+}
+
+static void finds_any(void)
+{
+	struct loop l = { .func = any, .nin = 2, .nargs = 3, .size = { 1, 1, 1 }, .fold = FOLD_ANYHOW, .absorbing = 1 };
+	static char flags[N];
+
+	loop_init(&l);
+	for (size_t at = 0; at <= N; at += N / 4) {
+		char result = 0;
+
+		memset(flags, 0, N);
+		if (at < N)
+			flags[at] = 1;
+		loop_call((char *[]){ &result, flags, &result }, (intptr_t[]){ N }, (intptr_t[]){ 0, 1, 0 }, &l);
+		CHECK(result == (at < N));
+	}
+}
+
+static void raises_flags(void)
+{
+	struct loop l = { .func = divide, .nin = 2, .nargs = 3, .size = { 8, 8, 8 }, .absorbing = -1 };
+
+	loop_init(&l);
+	for (int i = 0; i < 50; i++) {
+		b[N - 1] = i % 2 ? 0 : 1;
+		feclearexcept(FE_ALL_EXCEPT);
+		loop_call((char *[]){ (char *)a, (char *)b, (char *)out }, (intptr_t[]){ N }, (intptr_t[]){ 8, 8, 8 },
+			  &l);
+		CHECK(!fetestexcept(FE_DIVBYZERO) == !(i % 2));
+		CHECK(!fetestexcept(FE_INVALID));
+	}
+	b[N - 1] = 1;
+	/* Helpers round as the caller does. */
+	fesetround(FE_UPWARD);
+	compare(&l, N, a, 1, b, 1, out, 1);
+	fesetround(FE_TONEAREST);
+	/* A part of something larger is not cut. */
+	reported.kr_chunks = 0;
+	loops_enter();
+	compare(&l, N, a, 1, b, 1, out, 1);
+	loops_leave();
+	CHECK(reported.kr_chunks == 0);
+}
+
+int main(void)
+{
+	struct loop l = {
+		.func = add,
+		.data = a,
+		.nin = 2,
+		.nargs = 3,
+		.size = { 8, 8, 8 },
+		.fold = FOLD_PAIRWISE,
+		.type = 'd',
+		.absorbing = -1,
+	};
+
+	use_helpers(3);
+	loops_limits = (struct loops_limits){
+		.direct_first = 2, .direct_least = 2, .direct_most = 2, .min_chunk = 1, .min_leaf = 128
+	};
+	loop_init(&l);
+	for (int i = 0; i <= N; i++) {
+		a[i] = sin(i);
+		b[i] = cos(i) * 1e3 + 2e3;
+	}
+	elementwise(&l);
+	folds(&l);
+	finds_any();
+	raises_flags();
+	return 0;
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Beside somebody who wants every CPU, in this session or another, helpers go home, and the runs stay exact; when the
+ * machine is free again they come back. With and without the right to raise priorities, with what tells them or
+ * without, also where the system refuses to change anything. Nobody keeps what was lent to him.
+ */
+#include "check.h"
+#include "ktask.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+enum { NOBODY = 65534, UNITS_AT_FIRST = 1000, UNIT = 2000 /* additions, about a microsecond */ };
+
+static cpu_set_t allowed;
+static pid_t hogs[CPU_SETSIZE];
+static int nr_hogs;
+static bool in_session_of_its_own;
+
+static void start_hogs(void)
+{
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		pid_t child;
+
+		if (!CPU_ISSET(cpu, &allowed))
+			continue;
+		child = fork();
+		CHECK(child >= 0);
+		if (child == 0) {
+			cpu_set_t one;
+
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			CPU_ZERO(&one);
+			CPU_SET(cpu, &one);
+			CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
+			if (in_session_of_its_own)
+				CHECK(setsid() == getpid());
+			for (volatile unsigned n = 0;; n++)
+				;
+		}
+		hogs[nr_hogs++] = child;
+	}
+}
+
+static void stop_hogs(void)
+{
+	for (int i = 0; i < nr_hogs; i++) {
+		CHECK(kill(hogs[i], SIGKILL) == 0);
+		CHECK(waitpid(hogs[i], NULL, 0) == hogs[i]);
+	}
+	nr_hogs = 0;
+}
+
+static int work(void *start, void *end, void *done)
+{
+	size_t units = (size_t)((uintptr_t)end - (uintptr_t)start);
+
+	for (volatile size_t n = 0; n < UNIT * units; n++)
+		;
+	atomic_fetch_add((atomic_size_t *)done, units);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static struct ktask_report one_run(size_t units)
+{
+	struct ktask_report report = KTASK_REPORT_INITIALIZER;
+	atomic_size_t done = 0;
+	DEFINE_KTASK_CTL(ctl, work, &done, 1);
+
+	ktask_ctl_set_report(&ctl, &report);
+	CHECK(ktask_run(AT(0), units, &ctl) == KTASK_RETURN_SUCCESS);
+	CHECK(done == units);
+	CHECK(report.kr_retreated <= report.kr_called);
+	return report;
+}
+
+/* Between runs: all at the nice that they stepped back to, whatever they were lent. */
+static void check_helpers_nice(int nice)
+{
+	DIR *dir = opendir("/proc/self/task");
+
+	CHECK(dir);
+	for (struct dirent *d; (d = readdir(dir));) {
+		char path[300], name[32] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", d->d_name);
+		f = d->d_name[0] == '.' ? NULL : fopen(path, "r");
+		if (!f)
+			continue;
+		CHECK(fgets(name, sizeof(name), f));
+		fclose(f);
+		if (strncmp(name, "ktask/", 6) == 0)
+			CHECK(getpriority(PRIO_PROCESS, (id_t)atoi(d->d_name)) == nice);
+	}
+	closedir(dir);
+}
+
+static void until_they_go(void)
+{
+	size_t units = UNITS_AT_FIRST;
+
+	/* Longer and longer, since one that has to wait very long for a CPU is sent home before it comes. */
+	while (one_run(units).kr_retreated == 0)
+		units += units / 4;
+}
+
+static void until_they_are_back(void)
+{
+	struct ktask_report report;
+
+	do {
+		report = one_run(20 * UNITS_AT_FIRST);
+	} while (report.kr_threads == 1 || report.kr_retreated > 0);
+}
+
+/* Can this process raise its priority again? Tried out by a child, since nothing else tells for sure. */
+static bool can_raise(void)
+{
+	int nice = getpriority(PRIO_PROCESS, 0), status;
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(setpriority(PRIO_PROCESS, 0, 19) != 0 || setpriority(PRIO_PROCESS, 0, nice) != 0);
+	CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
+	return WEXITSTATUS(status) == 0;
+}
+
+static void go_and_come_back(void)
+{
+	int nice = can_raise() ? 19 : getpriority(PRIO_PROCESS, 0);
+
+	start_hogs();
+	until_they_go();
+	check_helpers_nice(nice);
+	stop_hogs();
+	until_they_are_back();
+	check_helpers_nice(nice);
+	CHECK(sched_getscheduler(0) == SCHED_OTHER);
+}
+
+static void become_nobody(void)
+{
+	CHECK(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
+	CHECK(!can_raise());
+	/* Or else what belongs to this process in /proc is the superuser's. */
+	CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
+}
+
+static void as_nobody(void)
+{
+	become_nobody();
+	go_and_come_back();
+}
+
+/* How many schedstats are open; or were. */
+static int nr_schedstats(bool close_them)
+{
+	char path[40], target[100];
+	int n = 0;
+
+	for (int fd = 0; fd < 100; fd++) {
+		ssize_t length;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		length = readlink(path, target, sizeof(target) - 1);
+		if (length < 0)
+			continue;
+		target[length] = '\0';
+		if (!strstr(target, "schedstat"))
+			continue;
+		n++;
+		if (close_them)
+			syscall(SYS_close, fd); /* unbeknown to ThreadSanitizer, who would call it a race */
+	}
+	return n;
+}
+
+static void without_schedstat(void)
+{
+	CHECK(ktask_init() == 0);
+	CHECK(nr_schedstats(true) > 0);
+	start_hogs();
+	until_they_go();
+	stop_hogs();
+	until_they_are_back();
+}
+
+/* From now on these system calls fail, as they do in some sandboxes. */
+static void refuse(int call, int another)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)another, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = sizeof(filter) / sizeof(filter[0]), .filter = filter };
+
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		exit(0); /* a kernel without */
+}
+
+static void refused_from_the_start(void)
+{
+	refuse(SYS_setpriority, SYS_sched_setscheduler);
+	go_and_come_back();
+}
+
+/* Helpers stay at 19 then, and get nothing lent; the caller has to do without them as well. */
+static void refused_all_of_a_sudden(void)
+{
+	CHECK(ktask_init() == 0);
+	start_hogs();
+	refuse(SYS_setpriority, SYS_sched_setaffinity);
+	for (int i = 0; i < rounds(20, 3); i++)
+		one_run(UNITS_AT_FIRST);
+	stop_hogs();
+	until_they_are_back();
+}
+
+/* KTASK_RETREAT=off: they stay. */
+static void stubborn(void)
+{
+	setenv("KTASK_RETREAT", "off", 1);
+	start_hogs();
+	for (int i = 0; i < rounds(20, 3); i++)
+		CHECK(one_run(20 * UNITS_AT_FIRST).kr_retreated == 0);
+	stop_hogs();
+}
+
+/* A child keeps nothing open of helpers that it has not got, nor closes what is not theirs any more. */
+static void files(void)
+{
+	int n, kept = -1;
+	pid_t child;
+
+	CHECK(ktask_init() == 0);
+	n = nr_schedstats(false);
+	CHECK(n > 0);
+	child = fork();
+	if (child == 0) {
+		CHECK(nr_schedstats(false) == 0);
+		exit(0);
+	}
+	check_child(child);
+	CHECK(nr_schedstats(false) == n);
+
+	for (int fd = 3; fd < 100; fd++)
+		syscall(SYS_close, fd);
+	for (int i = 0; i < n; i++)
+		kept = open("/dev/null", O_RDONLY);
+	CHECK(kept == 2 + n);
+	child = fork();
+	if (child == 0) {
+		CHECK(fcntl(kept, F_GETFD) != -1);
+		exit(0);
+	}
+	check_child(child);
+}
+
+int main(void)
+{
+	unsetenv("KTASK_RETREAT");
+	CHECK(sched_getaffinity(0, sizeof(allowed), &allowed) == 0);
+	if (CPU_COUNT(&allowed) < 2)
+		return SKIPPED;
+	for (int other = 0; other < 2; other++) {
+		in_session_of_its_own = other;
+		in_child(go_and_come_back);
+		if (geteuid() == 0)
+			in_child(as_nobody);
+	}
+	in_child(without_schedstat);
+	in_child(refused_from_the_start);
+	in_child(refused_all_of_a_sudden);
+	in_child(stubborn);
+	in_child(files);
+	return 0;
+}

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Helpers leave the CPUs to whoever wants them, and say so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from fresh import fresh
+
+import ktask
+from ktask._info import sentence
+
+HOG = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
+
+
+def beside_hogs() -> None:
+    x = np.arange(1_000_000.0)
+    y = np.empty_like(x)
+
+    def work(start: int, end: int) -> None:
+        np.sqrt(x[start:end], out=y[start:end])
+
+    hogs = [subprocess.Popen([sys.executable, "-c", HOG, str(cpu)]) for cpu in os.sched_getaffinity(0)]
+    try:
+        while not (before := ktask.info())["pause_ns"]:
+            ktask.parallel_for(work, len(x))
+            np.testing.assert_array_equal(y, np.sqrt(x))
+            report = ktask.last_report()
+            assert 0 <= report.helpers_retreated <= report.helpers_called
+        assert "somebody else wants the CPUs" in sentence(before)
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+def test_helpers_make_room() -> None:
+    fresh(beside_hogs, KTASK_RETREAT="on")
+
+
+def settings() -> None:
+    print(ktask.info()["retreats"], ktask.info()["pause_ns"])
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+@pytest.mark.parametrize(
+    ("environment", "retreats"),
+    [
+        ({"KTASK_RETREAT": ""}, True),
+        ({"KTASK_RETREAT": "off"}, False),
+        ({"KTASK_RETREAT": "0"}, False),
+        ({"KTASK_HELPERS": "3", "KTASK_RETREAT": ""}, False),
+        ({"KTASK_HELPERS": "3", "KTASK_RETREAT": "on"}, True),
+    ],
+)
+def test_setting(environment: dict[str, str], retreats: bool) -> None:
+    assert fresh(settings, **environment).split() == [str(retreats), "0"]

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ktask on machines with several NUMA nodes, checked by what their kernel says: make test-vm."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import vm
+from vm import Node
+
+CGROUPS = """
+cgroup=/sys/fs/cgroup/job
+echo "+cpu +cpuset" >/sys/fs/cgroup/cgroup.subtree_control
+mkdir $cgroup
+chmod 1777 /tmp
+inside() { sh -c "echo \\$\\$ >$cgroup/cgroup.procs; exec $*"; }
+
+# On one node, as an unprivileged user; then the cgroup moves to other CPUs while the process runs.
+echo 2-3 >$cgroup/cpuset.cpus
+echo 1 >$cgroup/cpuset.mems
+(
+	while [ ! -e /tmp/move ]; do sleep 0.1; done
+	echo 0-1,4 >$cgroup/cpuset.cpus
+) &
+inside confined 1000 2-3 1 2 /tmp/move 0-1,4
+
+# On two nodes, with half a CPU's time.
+echo 4-7 >$cgroup/cpuset.cpus
+echo 2-3 >$cgroup/cpuset.mems
+echo "50000 100000" >$cgroup/cpu.max
+inside confined 1000 4-7 2-3 1
+"""
+
+
+def ring(n: int) -> list[list[int]]:
+    """Distances of n nodes on a ring: 10, and 10 more for each hop."""
+    return [[10 + 10 * min((a - b) % n, (b - a) % n) for b in range(n)] for a in range(n)]
+
+
+@pytest.fixture(scope="module")
+def programs() -> dict[str, Path]:
+    """The programs, by name, compiled for the guest; skips where there is no emulator or no kernel for it."""
+    for tool in (vm.QEMU, "busybox"):
+        if not shutil.which(tool):
+            pytest.skip(f"no virtual machine: {tool} is not installed (Debian: qemu-system-x86, busybox-static)")
+    try:
+        vm.kernel()
+    except vm.MissingError as error:
+        pytest.skip(f"no virtual machine: {error}")
+    subprocess.run(["make", "-s", "-C", vm.HERE], check=True)
+    return {source.stem: vm.BUILD / source.stem for source in vm.HERE.glob("*.c")}
+
+
+def shares(output: str) -> dict[str, float]:
+    """The local share of the bytes, by placement: what the program ``placement`` printed."""
+    lines = re.findall(r"^(.*) bytes (\d+) local (\d+) ", output, re.MULTILINE)
+    return {name: int(local) / int(total) for name, total, local in lines}
+
+
+def test_two_nodes_with_cpus_coming_and_going(programs: dict[str, Path]) -> None:
+    output = vm.run([Node(2), Node(2)], "resource_limits; placement; hotplug", programs)
+    assert shares(output)["spread"] >= 0.95
+
+
+def test_four_nodes_on_a_ring_and_confined(programs: dict[str, Path]) -> None:
+    output = vm.run([Node(2)] * 4, f"resource_limits; placement; {CGROUPS}", programs, distances=ring(4))
+    assert shares(output)["spread"] >= 0.95
+
+
+def test_uneven_nodes_some_without_memory_or_cpus(programs: dict[str, Path]) -> None:
+    """A large one, one of a single CPU, one without memory, one without CPUs."""
+    nodes = [Node(4, 128), Node(1, 64), Node(2, 0), Node(0, 128)]
+    distances = [[10, 20, 30, 40], [20, 10, 15, 25], [30, 15, 10, 35], [40, 25, 35, 10]]
+    vm.run(nodes, "resource_limits; placement", programs, distances=distances)
+
+
+def test_sixteen_nodes(programs: dict[str, Path]) -> None:
+    output = vm.run([Node(4, 96)] * 16, "resource_limits; placement", programs, distances=ring(16))
+    assert shares(output)["spread"] >= 0.95

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs programs in a small virtual machine with NUMA nodes as wanted.
+
+The guest is a Debian kernel, busybox and the programs, in an initial RAM disk; nothing of the host is seen in it. It is
+emulated (a KVM guest need not allow guests of its own), so nothing in it says how fast anything is, and threads take
+turns; but the kernel's nodes, CPU sets and limits are real.
+
+The kernel is taken out of its Debian package once, into tests/vm/build. KTASK_VM_KERNEL=FILE names another one: an
+uncompressed vmlinux, or a bzImage, which takes longer to start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BUILD = HERE / "build"
+QEMU = "qemu-system-x86_64"
+PACKAGE = "linux-image-amd64"
+
+# All but the console is there to start sooner; and pages are to stay where they are.
+KERNEL_ARGUMENTS = (
+    "console=ttyS0 loglevel=4 panic=-1 rdinit=/init tsc=reliable no_timer_check nowatchdog mitigations=off "
+    "cryptomgr.notests rcupdate.rcu_expedited=1 numa_balancing=disable"
+)
+
+
+class MissingError(Exception):
+    """What it takes is not there."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A NUMA node: how many CPUs, how much memory in MiB."""
+
+    cpus: int = 2
+    memory: int = 128
+
+
+def kernel() -> Path:
+    """The kernel to boot."""
+    if "KTASK_VM_KERNEL" in os.environ:
+        return Path(os.environ["KTASK_VM_KERNEL"])
+    vmlinux = BUILD / "vmlinux"
+    if not vmlinux.exists():
+        BUILD.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+            image = download(Path(folder)).read_bytes()
+            Path(folder, "vmlinux").write_bytes(unpacked(image))
+            Path(folder, "vmlinux").rename(vmlinux)
+    return vmlinux
+
+
+def download(folder: Path) -> Path:
+    """Fetches the kernel's package, and takes the kernel out of it."""
+    try:
+        depends = subprocess.run(["apt-cache", "depends", PACKAGE], capture_output=True, text=True, check=True).stdout
+        real = re.search(r"Depends: (linux-image-\S+)", depends)
+        if real is None:
+            raise MissingError(f"apt knows no package {PACKAGE}")
+        command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", real[1]]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        subprocess.run(["dpkg", "-x", next(folder.glob("*.deb")), folder], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise MissingError(f"the kernel's package cannot be had: {error}") from None
+    return next(folder.glob("boot/vmlinuz-*"))
+
+
+def unpacked(image: bytes) -> bytes:
+    """The ELF file in a bzImage that is packed with xz: unpacking it in the guest would take as long as all the rest.
+
+    Offsets are those of the x86 boot protocol (Documentation/arch/x86/boot.rst): the number of setup sectors, and
+    where after those the payload lies, whose last four bytes are its unpacked size.
+    """
+    setup = (1 + image[0x1F1]) * 512
+    offset, length = (int.from_bytes(image[at : at + 4], "little") for at in (0x248, 0x24C))
+    payload = image[setup + offset : setup + offset + length - 4]
+    if not payload.startswith(b"\xfd7zXZ") or not shutil.which("xz"):
+        return image
+    return subprocess.run(["xz", "-dc"], input=payload, stdout=subprocess.PIPE, check=True).stdout
+
+
+def initial_ram_disk(files: dict[str, bytes]) -> bytes:
+    """A cpio archive (newc) of executable files, and the folders that they are in."""
+    folders = {str(parent) for name in files for parent in Path(name).parents if str(parent) != "."}
+    entries = [(name, stat.S_IFDIR | 0o755, b"") for name in sorted(folders | {"proc", "sys", "tmp", "dev", "run"})]
+    entries += [(name, stat.S_IFREG | 0o755, data) for name, data in files.items()]
+    archive = bytearray()
+    for inode, (name, mode, data) in enumerate([*entries, ("TRAILER!!!", 0, b"")], 1):
+        fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
+        archive += b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
+        archive += bytes(-len(archive) % 4) + data
+        archive += bytes(-len(archive) % 4)
+    return gzip.compress(bytes(archive), 1)
+
+
+def topology(nodes: list[Node], distances: list[list[int]] | None) -> list[str]:
+    """QEMU's arguments: each CPU a socket of its own, so that any number of them makes a node."""
+    total, memory, first = sum(n.cpus for n in nodes), sum(n.memory for n in nodes), 0
+    arguments = ["-smp", f"{total},sockets={total},cores=1,threads=1", "-m", f"{memory}M"]
+    for nid, node in enumerate(nodes):
+        text = f"node,nodeid={nid}"
+        if node.memory:
+            arguments += ["-object", f"memory-backend-ram,id=memory{nid},size={node.memory}M"]
+            text += f",memdev=memory{nid}"
+        if node.cpus:
+            text += f",cpus={first}-{first + node.cpus - 1}"
+            first += node.cpus
+        arguments += ["-numa", text]
+    for a, b in product(range(len(nodes)), repeat=2):
+        distance = distances[a][b] if distances else 10 if a == b else 20
+        arguments += ["-numa", f"dist,src={a},dst={b},val={distance}"]
+    return arguments
+
+
+def run(
+    nodes: list[Node],
+    script: str,
+    programs: dict[str, Path],
+    *,
+    distances: list[list[int]] | None = None,
+    timeout: float = 170,
+) -> str:
+    """Boots a machine and runs a shell script in it, as root; the programs are in its PATH. Returns what it printed.
+
+    Raises MissingError where there is no emulator, and AssertionError when the machine does not come up or the script
+    fails.
+    """
+    busybox = shutil.which("busybox")
+    if not shutil.which(QEMU) or not busybox:
+        raise MissingError(f"{QEMU} or busybox is not installed")
+    files = {
+        "init": (HERE / "init").read_bytes(),
+        "main": script.encode(),
+        "bin/busybox": Path(busybox).read_bytes(),
+        **{f"bin/{name}": path.read_bytes() for name, path in programs.items()},
+    }
+    vmlinux = kernel()
+    with tempfile.TemporaryDirectory(prefix="ktask-vm-") as folder:
+        disk, console, output = (Path(folder, name) for name in ("disk", "console", "output"))
+        disk.write_bytes(initial_ram_disk(files))
+        command = [QEMU, "-M", "q35", "-cpu", "max", "-accel", "tcg,thread=single", "-nodefaults", "-display", "none"]
+        command += ["-no-reboot", *topology(nodes, distances), "-kernel", str(vmlinux), "-initrd", str(disk)]
+        command += ["-append", KERNEL_ARGUMENTS, "-serial", f"file:{console}", "-serial", f"file:{output}"]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, stdin=subprocess.DEVNULL, timeout=timeout, check=False)
+        text = output.read_text(errors="replace").replace("\r\n", "\n") if output.exists() else ""
+        log = console.read_text(errors="replace") if console.exists() else ""
+    lines, _, status = text.rpartition("exit status ")
+    assert status == "0\n", f"{text}\nThe machine's console ends with:\n{log[-3000:]}"
+    return lines
