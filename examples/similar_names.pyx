@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # cython: language_level=3, boundscheck=False, wraparound=False
-# distutils: extra_compile_args = -fopenmp
-# distutils: extra_link_args = -fopenmp
 """For each name of a list, the one that is most like it. A list ends with an empty name."""
 
 from cython.parallel cimport prange

@@ -138,17 +138,18 @@ class Loop:
             n, start, step = size_of(n_or_range, "n_or_range"), 0, 1
         ascending = step == 1 and start >= 0
         compiled = self._loops.get(ascending) or self._compile(ascending)
+        results: tuple[Any, ...] = ()
         try:
-            if not self._accumulated:
-                error, results = compiled(*self._fixed, n, start, step, *arguments), None
+            if self._accumulated:
+                more = (lib.ktask_max_threads(), *arguments, *self._accumulated)
+                error, *results = compiled(*self._fixed, n, start, step, *more)
             else:
-                threads = lib.ktask_max_threads()
-                error, *results = compiled(*self._fixed, n, start, step, threads, *arguments, *self._accumulated)
+                error = compiled(*self._fixed, n, start, step, *arguments)
         except Exception as e:
             self._explain(e, arguments)
         if error:
             raise self._failure(error, range(start, start + step * n, step))
-        return results if results is None else results[0] if len(results) == 1 else tuple(results)
+        return None if not results else results[0] if len(results) == 1 else tuple(results)
 
     def serial(self, n_or_range: int | range, *arguments: Any) -> Any:
         """Runs the loop as plain Python, one iteration after the other: for debuggers, and to see what it raises."""

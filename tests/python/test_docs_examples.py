@@ -55,7 +55,7 @@ def test_example(block: Block, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if "pythran" in block.text and shutil.which("pythran") is None:
-        pytest.skip("pythran is not here")
+        pytest.skip("pythran is not here")  # Python would import its source
     if block.file:
         Path(block.file).write_text(block.text, encoding="utf-8")
     elif block.language == "sh":
