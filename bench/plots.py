@@ -141,7 +141,7 @@ def draw_python(panels: Any, rows: list[Row]) -> None:
 def draw_loop(panels: Any, rows: list[Row]) -> None:
     """Loops compiled by numba."""
     curves(panels[0], rows, "even", speedup, EXP)
-    panels[0].set(title="exp of so many doubles", xlabel="iterations", ylabel="times as fast as numba, serially")
+    panels[0].set(title="sqrt(1 + x * x) for so many x", xlabel="iterations", ylabel="times as fast as numba, serially")
     curves(panels[1], rows, "sum", speedup, EXP)
     panels[1].set(title="sum of so many squares", xlabel="iterations")
     curves(panels[2], rows, "triangle", speedup, TRIANGLES)

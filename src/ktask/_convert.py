@@ -349,7 +349,7 @@ PYTHRAN_NAMES = {"int": "long", "int64": "int64_t", "uint64": "uint64_t", "intp"
 
 def _named_type(name: str) -> CType:
     """A C type by its name. One that nobody knows here has the size 0, which no argument has."""
-    if re.match(r"Py\w*Object\b", name):
+    if re.search(r"\bPy\w*Object\b", name):
         return CType(f"{name}, for which it needs the GIL,", 0, False)
     if set(name) & set("*[("):
         return CType(name, POINTER, False)

@@ -69,6 +69,7 @@ WRONG = [
     ("int (void *, void *, float)", "takes a float as arg"),
     ("int (long, long, unknown_t)", "takes a unknown_t as arg"),
     ("int (PyObject *, void *, void *)", "takes a PyObject \\*, for which it needs the GIL, as start"),
+    ("int (void *, void *, const PyArrayObject *)", "needs the GIL, as arg"),
     ("long (void *, void *, void *)", "returns long"),
     ("void (void *, void *, void *)", "returns void"),
     ("double (void *, void *, void *)", "returns double"),
