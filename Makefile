@@ -68,7 +68,8 @@ asan-python: $(VENV)/.test ## some of the Python tests, on an extension module b
 soak: $(VENV)/.test ## everything at random for SECONDS=600
 	$(BIN)/python tests/soak/soak.py $(SECONDS) $(SEED)
 
-# Functions called by name only from helpers are not seen by Python's tracer; the same ones run in callers, too.
+# Functions called by name only from helpers are not seen by Python's tracer; the same ones run in callers, too. An interrupt
+# at any instant may find coverage holding its own lock (lock_data), for good: so that test runs without.
 coverage: $(VENV)/.test ## lines and branches that the tests reach, in C and Python
 	$(BIN)/python -m pip install --quiet 'coverage>=7.10' 'gcovr>=7'
 	rm -rf tests/c/build/coverage build/coverage && mkdir -p build/coverage

@@ -3,31 +3,37 @@
  * simulate.c: how long would loops take on 2 to 1,024 CPUs, cut by ktask and by others? bench/simulate.py builds and
  * starts it, and draws the picture; docs/cutting.md explains both.
  *
- * Prints CSV: for each trace, policy and number of CPUs, with 100 ms of work for each CPU ("each"), and with 10 s for
+ * Prints CSV. "simulate nodes": for machines of 1 to 64 NUMA nodes. Without an argument: for each trace, policy and number of CPUs, with 100 ms of work for each CPU ("each"), and with 10 s for
  * all of them ("all").
  */
 #include "simulate.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const struct policy *const policies[] = {
 	&policy_ktask,	    &policy_ktask_first, &policy_kernel, &policy_static, &policy_dynamic,
 	&policy_dynamic_64, &policy_guided,	 &policy_tbb,	 &policy_free,
 };
 
-static bool print(const char *kind, const struct policy *policy, const struct trace *trace, unsigned cpus)
+static bool told(const struct outcome *o, const struct policy *policy, const struct trace *trace, unsigned cpus)
 {
-	struct outcome o = simulate(policy, trace, cpus);
-
-	printf("%s,%s,\"%s\",%u,%.0f,%.0f,%zu\n", kind, trace->name, policy->name, cpus, o.makespan, ideal(trace, cpus),
-	       o.chunks);
-	if (!o.once)
+	if (!o->once)
 		fprintf(stderr, "%s, %u CPUs: %s gave a unit out twice or not at all\n", trace->name, cpus,
 			policy->name);
-	return o.once;
+	return o->once;
 }
 
-int main(void)
+static bool print(const char *kind, const struct policy *policy, const struct trace *trace, unsigned cpus)
+{
+	struct outcome o = simulate(policy, trace, cpus, NULL);
+
+	printf("%s,%s,\"%s\",%u,%.0f,%.0f,%zu\n", kind, trace->name, policy->name, cpus, o.makespan,
+	       ideal(trace, cpus, NULL), o.chunks);
+	return told(&o, policy, trace, cpus);
+}
+
+static bool cutting(void)
 {
 	bool right = true;
 
@@ -44,5 +50,41 @@ int main(void)
 			}
 		trace_free(&trace);
 	}
-	return right ? 0 : 1;
+	return right;
+}
+
+/* On nodes of 16 CPUs, with as much work on each, and with twice as much on node 0. */
+static bool nodes(void)
+{
+	static const struct policy *const by[] = { &policy_ktask, &policy_ktask_numa, &policy_ktask_numa_first,
+						   &policy_static_by_node };
+	enum { CPUS = 16, EVEN = 0, RANDOM = 3 };
+	bool right = true;
+
+	printf("heavy,trace,policy,nodes,makespan_ns,ideal_ns,chunks,local,hops,work_ns\n");
+	for (int number = EVEN; number <= RANDOM; number += RANDOM - EVEN) {
+		struct trace trace = trace_make(number, 1);
+		struct numa numa;
+
+		for (unsigned n = 1; n <= MAX_SIMULATED_NODES; n *= 2)
+			for (int heavy = 1; heavy <= 2; heavy++)
+				for (size_t p = 0; p < sizeof(by) / sizeof(by[0]); p++) {
+					struct outcome o;
+
+					trace_scale(&trace, 100e6 * CPUS * n);
+					numa_mesh(&numa, n, trace.n, heavy);
+					o = simulate(by[p], &trace, CPUS * n, &numa);
+					printf("%d,%s,\"%s\",%u,%.0f,%.0f,%zu,%.4f,%.4f,%.0f\n", heavy, trace.name,
+					       by[p]->name, n, o.makespan, ideal(&trace, CPUS * n, &numa), o.chunks,
+					       o.local, o.hops, trace.until[trace.n]);
+					right &= told(&o, by[p], &trace, CPUS * n);
+				}
+		trace_free(&trace);
+	}
+	return right;
+}
+
+int main(int argc, char **argv)
+{
+	return (argc == 2 && strcmp(argv[1], "nodes") == 0 ? nodes() : cutting()) ? 0 : 1;
 }

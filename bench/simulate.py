@@ -28,8 +28,8 @@ LIMIT = "single units, free"
 Ratios = dict[tuple[str, str, str, int], float]
 
 
-def simulate() -> str:
-    """Builds and runs the simulator; returns its CSV."""
+def simulate(*arguments: str) -> str:
+    """Builds the simulator and runs it with these arguments; returns its CSV."""
     BUILD.mkdir(exist_ok=True)
     program = BUILD / "simulate"
     subprocess.run(["make", "-s", "-C", CSRC, f"BUILD={BUILD / 'ktask'}"], check=True)
@@ -37,7 +37,7 @@ def simulate() -> str:
     flags = ["-O2", "-std=c11", f"-I{CSRC / 'include'}", "-pthread"]
     libraries = [str(BUILD / "ktask" / "libktask.a"), "-lm"]
     subprocess.run([os.environ.get("CC", "cc"), *flags, *sources, *libraries, "-o", str(program)], check=True)
-    return subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    return subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
 
 
 def unique(ratios: Ratios, place: int) -> list[str]:

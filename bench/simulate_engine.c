@@ -59,17 +59,40 @@ static struct event next_event(struct simulation *s)
 	return first;
 }
 
-double claim(struct simulation *s, double time)
+double claim(struct simulation *s, size_t cursor, double time)
 {
-	if (s->line_free < time)
-		s->line_free = time;
-	s->line_free += s->machine.line_ns;
-	return s->line_free + s->machine.chunk_ns;
+	double *line_free = &s->line_free[cursor];
+
+	if (*line_free < time)
+		*line_free = time;
+	*line_free += s->machine.line_ns;
+	return *line_free + s->machine.chunk_ns;
+}
+
+/* When [from, to), begun at time, is done by cpu: what lies on each node by itself. */
+static double end_of(struct simulation *s, double time, unsigned cpu, size_t from, size_t to)
+{
+	const struct numa *numa = s->machine.numa;
+	const double *until = s->trace->until;
+
+	if (!numa)
+		return time + until[to] - until[from];
+	for (unsigned node = 0, here = node_of(&s->machine, cpu); node < numa->nodes; node++) {
+		size_t a = from > numa->first[node] ? from : numa->first[node];
+		size_t b = to < numa->first[node + 1] ? to : numa->first[node + 1];
+
+		if (a >= b)
+			continue;
+		time += far(numa, here, node) * (until[b] - until[a]);
+		s->hops += (numa->distance[here][node] / 10.0 - 1) * (double)(b - a);
+		s->local += node == here ? b - a : 0;
+	}
+	return time;
 }
 
 void do_units(struct simulation *s, double time, unsigned cpu, size_t from, size_t to)
 {
-	double end = time + s->trace->until[to] - s->trace->until[from];
+	double end = end_of(s, time, cpu, from, to);
 
 	for (size_t i = from; i < to; i++)
 		if (s->given[i]++)
@@ -109,28 +132,59 @@ static void arrivals(const struct machine *m, double *arrival)
 	free(free_at);
 }
 
-double ideal(const struct trace *trace, unsigned cpus)
+/*
+ * The bound. Take any node for the pole, and let each unit be worth its cost at home divided by far(its node, pole). In a
+ * ns, a CPU of node j makes 1 / far(j, pole) of that at home, and with units of node i 1 / (far(j, i) * far(i, pole)),
+ * which is no more: (1 + a)(1 + b) >= 1 + a + b, and no way to the pole is shorter by i. So it takes at least the time in
+ * which all CPUs make all that worth, if those who come first are the nearest to the pole. The pole at which this is
+ * longest tells most. With one node, or without a pole (-1), worth is cost.
+ */
+static double bound(const struct trace *trace, const struct machine *m, const double *arrival, int pole)
 {
-	struct machine m = machine_of(cpus);
-	double *arrival = allocate(cpus, sizeof(*arrival)), sum = trace->until[trace->n], end = INFINITY;
+	const struct numa *numa = pole < 0 ? NULL : m->numa;
+	unsigned nodes = numa ? numa->nodes : 1, k = 0;
+	double sum = numa ? 0 : trace->until[trace->n], speed = 0, end = INFINITY;
 
-	arrivals(&m, arrival);
-	/* The first k CPUs share the work, if the next one comes too late to help. */
-	for (unsigned k = 0; k < cpus && arrival[k] < end; k++) {
-		sum += arrival[k];
-		end = sum / (k + 1);
-	}
-	free(arrival);
-	return end > trace->longest ? end : trace->longest;
+	for (unsigned node = 0; numa && node < nodes; node++)
+		sum += (trace->until[numa->first[node + 1]] - trace->until[numa->first[node]]) / far(numa, node, pole);
+	/* The first k CPUs, from the pole on, share the work, if the next one comes too late to help. */
+	for (int distance = 10; k < m->cpus; distance++)
+		for (unsigned cpu = 0; cpu < m->cpus; cpu++) {
+			unsigned node = numa ? node_of(m, cpu) : 0;
+
+			if (numa ? numa->distance[node][pole] != distance : distance != 10)
+				continue;
+			if (arrival[k] >= end)
+				return end;
+			sum += arrival[k++] / (numa ? far(numa, node, pole) : 1);
+			speed += 1 / (numa ? far(numa, node, pole) : 1);
+			end = sum / speed;
+		}
+	return end;
 }
 
-struct outcome simulate(const struct policy *policy, const struct trace *trace, unsigned cpus)
+double ideal(const struct trace *trace, unsigned cpus, const struct numa *numa)
+{
+	struct machine m = machine_of(cpus);
+	double *arrival = allocate(cpus, sizeof(*arrival)), most = trace->longest;
+
+	m.numa = numa;
+	arrivals(&m, arrival);
+	for (int pole = -1; pole < (numa ? (int)numa->nodes : 0); pole++)
+		most = fmax(most, bound(trace, &m, arrival, pole));
+	free(arrival);
+	return most;
+}
+
+struct outcome simulate(const struct policy *policy, const struct trace *trace, unsigned cpus, const struct numa *numa)
 {
 	struct simulation s = { .trace = trace, .machine = machine_of(cpus), .once = true };
 	double *arrival = allocate(cpus, sizeof(*arrival));
 	struct outcome outcome;
 	void *state;
 
+	s.machine.numa = numa;
+	s.line_free = allocate(MAX_SIMULATED_NODES, sizeof(*s.line_free));
 	s.events = allocate(cpus, sizeof(*s.events));
 	s.given = allocate(trace->n, 1);
 	arrivals(&s.machine, arrival);
@@ -145,13 +199,20 @@ struct outcome simulate(const struct policy *policy, const struct trace *trace, 
 	for (size_t i = 0; i < trace->n; i++)
 		if (!s.given[i])
 			s.once = false;
-	outcome = (struct outcome){ .makespan = s.end, .chunks = s.chunks, .once = s.once };
+	outcome = (struct outcome){
+		.makespan = s.end,
+		.chunks = s.chunks,
+		.local = (double)s.local / (double)trace->n,
+		.hops = s.hops / (double)trace->n,
+		.once = s.once,
+	};
 	if (policy->stop)
 		policy->stop(state, cpus);
 	else
 		free(state);
 	free(s.given);
 	free(s.events);
+	free(s.line_free);
 	free(arrival);
 	return outcome;
 }

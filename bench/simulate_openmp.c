@@ -71,7 +71,7 @@ static void step(struct simulation *s, void *state, double time, unsigned cpu)
 	struct range *r = state;
 
 	if (r->next < s->trace->n)
-		take(s, r, claim(s, time), cpu);
+		take(s, r, claim(s, 0, time), cpu);
 }
 
 /* The nearest that an order of units allows, when nobody knows what the next one costs and claims cost nothing. */

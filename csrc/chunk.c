@@ -123,6 +123,36 @@ size_t cut_remaining(const struct cut *cut)
 	return n;
 }
 
+struct cursor *cut_go_on(const struct cut *cut, struct cursor *cursor, int node, const int *distance)
+{
+	struct cursor *nearest = NULL;
+	int least = 0;
+
+	if (cursor && cursor_remaining(cursor))
+		return cursor;
+	for (size_t i = 0; i < cut->nr_cursors; i++) {
+		struct cursor *c = &cut->cursors[i];
+		int far = node < 0 || c->node < 0 || c->node == node ? 0 : distance[c->node];
+
+		if (cursor_remaining(c) && (!nearest || far < least)) {
+			nearest = c;
+			least = far;
+		}
+	}
+	return nearest;
+}
+
+int cut_node_in_turn(const struct cut *cut, unsigned turn)
+{
+	for (size_t i = 0; i < cut->nr_cursors; i++) {
+		const struct cursor *c = &cut->cursors[(turn + i) % cut->nr_cursors];
+
+		if (cursor_remaining(c))
+			return c->node;
+	}
+	return -1;
+}
+
 static bool claim_in_order(const struct cut *cut, struct cursor *c, size_t size, struct chunk *chunk)
 {
 	pthread_mutex_lock(&c->lock);
@@ -249,13 +279,13 @@ void pace_update(struct pace *pace, size_t units, uint64_t ns)
 }
 
 /*
- * An entry is one word: the high half tells whose, the low half is the cost as a float, negative where helpers wait, and
- * rough where its last bit is set. A torn entry is therefore impossible, and relaxed order is enough.
+ * An entry is one word: the high half tells whose, the low half is the cost as a float, negative where helpers wait; its
+ * last bits say whether it is rough, and confirmed. A torn entry is therefore impossible, and relaxed order is enough.
  */
-enum { COST_BITS = 10, ROUGH = 1 };
+enum { COST_BITS = 10, ROUGH = 1, CONFIRMED = 2 };
 
 /* Costs no further apart than this are the same. */
-#define ABOUT 0.0625
+#define ABOUT 0.125
 
 /* What takes less is a rough measure. */
 enum { ROUGH_NS = 2000 };
@@ -270,7 +300,7 @@ static uint64_t hash(const void *identity)
 
 struct cost cost_measured(size_t units, uint64_t ns, bool helpers_wait)
 {
-	return (struct cost){ (double)(ns ? ns : 1) / (double)units, helpers_wait, ns < ROUGH_NS };
+	return (struct cost){ (double)(ns ? ns : 1) / (double)units, helpers_wait, ns < ROUGH_NS, false };
 }
 
 struct cost cost_recall(const void *identity)
@@ -282,7 +312,7 @@ struct cost cost_recall(const void *identity)
 	if (entry >> 32 != (h & UINT32_MAX))
 		return (struct cost){ 0 };
 	memcpy(&ns, &bits, sizeof(ns));
-	return (struct cost){ ns < 0 ? -(double)ns : (double)ns, ns < 0, bits & ROUGH };
+	return (struct cost){ ns < 0 ? -(double)ns : (double)ns, ns < 0, bits & ROUGH, bits & CONFIRMED };
 }
 
 /* Is it what is known already? A rough measure is news only where it is less, or the first. */
@@ -297,12 +327,18 @@ static bool is_known(struct cost cost, struct cost known)
 void cost_remember(const void *identity, struct cost cost, struct cost known)
 {
 	uint64_t h = hash(identity);
-	float ns = (float)(cost.helpers_wait ? -cost.ns_per_unit : cost.ns_per_unit);
 	uint32_t bits;
+	float ns;
 
-	if (is_known(cost, known))
-		return;
+	if (is_known(cost, known)) {
+		if (cost.rough || known.confirmed)
+			return;
+		cost = known;
+		cost.confirmed = true;
+	}
+	ns = (float)(cost.helpers_wait ? -cost.ns_per_unit : cost.ns_per_unit);
 	memcpy(&bits, &ns, sizeof(bits));
-	bits = cost.rough ? bits | ROUGH : bits & ~(uint32_t)ROUGH;
+	bits &= ~(uint32_t)(ROUGH | CONFIRMED);
+	bits |= (cost.rough ? ROUGH : 0) | (cost.confirmed ? CONFIRMED : 0);
 	atomic_store_explicit(&costs[h >> (64 - COST_BITS)], (h & UINT32_MAX) << 32 | bits, memory_order_relaxed);
 }

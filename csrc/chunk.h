@@ -60,6 +60,15 @@ size_t cursor_remaining(const struct cursor *cursor);
 /* Units of this node that were claimed in the end. Once no thread claims any more. */
 size_t cursor_claimed(const struct cursor *cursor);
 
+/*
+ * Where a thread that was at cursor (NULL: it has just come) goes on: there, as long as work is left; then at the nearest
+ * to its node that has some. NULL: nothing is left. distance is from its node to each node; node -1: not known.
+ */
+struct cursor *cut_go_on(const struct cut *cut, struct cursor *cursor, int node, const int *distance);
+
+/* The node where the next helper, the turn-th, is needed: of each cursor in turn, as the kernel does. -1: any. */
+int cut_node_in_turn(const struct cut *cut, unsigned turn);
+
 /* Claims the next chunk of cursor, about size units. False: nothing is left. Thread-safe. */
 bool cut_claim(const struct cut *cut, struct cursor *cursor, size_t size, struct chunk *chunk);
 
@@ -93,6 +102,7 @@ struct cost {
 	double ns_per_unit; /* 0: not known */
 	bool helpers_wait;  /* for each other: they did little else */
 	bool rough;	    /* measured over so short a time that the calls themselves show: it may be much less */
+	bool confirmed;	    /* by the run before, which took about as long */
 };
 
 /* What units that took ns have shown. */

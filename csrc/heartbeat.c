@@ -29,8 +29,14 @@
 #define TRY_AGAIN_NS 50e6
 enum { TRY_AGAIN_RUNS = 16 };
 
+/*
+ * A caller that wakes a helper loses wake_ns, and so has done half of T of work after (T + wake_ns + answer_ns) / 2: it
+ * gains if T is more than wake_ns + answer_ns. By this factor at least, since now and then the helper comes late.
+ */
+#define MARGIN 1.25
+
 /* What would be worth a helper on most machines, if not on a busy one. */
-#define USUAL_PRICE_NS 100e3
+#define USUAL_PRICE_NS 30e3
 
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
@@ -81,24 +87,10 @@ void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
 	cost_remember(identity(run), cost_measured(units, now - run->begin, run->known.helpers_wait), run->known);
 }
 
-/* The node where the next helper is needed most: each cursor in turn, as the kernel's does. -1: any. */
-static int node_for_helper(struct run *run)
-{
-	unsigned turn = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) + 1;
-
-	for (size_t i = 0; i < run->cut.nr_cursors; i++) {
-		const struct cursor *c = &run->cut.cursors[(turn + i) % run->cut.nr_cursors];
-
-		if (cursor_remaining(c))
-			return c->node;
-	}
-	return -1;
-}
-
 /* What is gained by one more helper has to be more than this. */
 static double price(const struct run *run)
 {
-	double wake = pool_is_warm() ? WARM_NS : 2.0 * (double)pool_wake_ns() + (double)pool_answer_ns();
+	double wake = pool_is_warm() ? WARM_NS : MARGIN * (double)(pool_wake_ns() + pool_answer_ns());
 
 	return wake + 4 * (run->floor_ns - FLOOR_NS);
 }
@@ -107,7 +99,7 @@ static double price(const struct run *run)
 static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 {
 	struct run *run = w->run;
-	unsigned threads = team_size(&run->team) + 1;
+	unsigned threads = team_size(&run->team) + 1, turn;
 	size_t remaining;
 
 	if (threads >= max_threads(run))
@@ -129,7 +121,8 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 		return;
 	}
 	atomic_store_explicit(&run->ns_per_unit, (float)ns_per_unit, memory_order_relaxed);
-	team_call(&run->team, node_for_helper(run));
+	turn = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) + 1;
+	team_call(&run->team, cut_node_in_turn(&run->cut, turn));
 	w->called_at = w->now = clock_ns(); /* what that took is not the next chunk's */
 }
 
@@ -157,8 +150,8 @@ void heartbeat_begin(struct worker *caller)
 		short_runs.spent = 0;
 		call_if_worth(caller, ns_per_unit, WARM_NS);
 	} else {
-		/* Memory may deceive: what is not far above the price waits for the heartbeat. */
-		call_if_worth(caller, ns_per_unit, 2 * price(run));
+		/* Memory may deceive: what is not far above the price, and has been so once only, waits for the heartbeat. */
+		call_if_worth(caller, ns_per_unit, run->known.confirmed ? price(run) : 2 * price(run));
 	}
 }
 

@@ -44,14 +44,16 @@
  *      which the last to leave sees in what step 6 subtracted from. Asleep only while the word is unchanged, so the
  *      last one cannot be missed. Every helper that is not dismissed runs or will run, finds no work, and leaves.
  *
- * Willing (will_one), by a caller that waits and may raise priorities
- *  10. take a helper of team->called that is RUNNING. Give it the caller's nice, then set helper->willed, then look
- *      whether its bit is still in team->called. If it is not, the helper may have left before the mark: restore it.
- *      Step 6 clears the bit first and takes the mark then; so the helper sees the mark, or the caller that the bit is
- *      gone, or both, and who sees it restores. A mark may stay behind on a helper that has left, or has been called
- *      into the same team again and is dismissed: whoever takes it later, in step 6 or 8, restores, which at worst
+ * Willing (will_one), by a caller that waits
+ *  10. take a helper of team->called that is RUNNING. Give it the caller's nice or CPU, then set the mark in helper->lent,
+ *      then look whether its bit is still in team->called. If it is not, the helper may have left before the mark: restore
+ *      its nice. Step 6 clears the bit first and takes the marks then; so the helper sees the mark, or the caller that the
+ *      bit is gone, or both, and who sees it restores. A mark may stay behind on a helper that has left, or has been
+ *      called into the same team again and is dismissed: whoever takes it later, in step 6 or 8, restores, which at worst
  *      is once too often. A restore that comes late may hit a helper that another team has willed meanwhile: its caller
- *      wills again when it looks the next time.
+ *      wills again when it looks the next time. A lent CPU goes back when the helper is placed for its next call; of
+ *      that only its owner is told, by the mark. The helper may end its thread at any time, so here it is known by
+ *      its tid, which may be nobody's any more, and not by helper->thread, whose memory goes with it.
  *
  * A thread function may end its thread. A helper then does steps 6 and 7 on its way out (helper_ends), and is born again
  * when it is called. A caller gathers before its stack goes (abandon in run.c).
@@ -94,7 +96,7 @@
 #include <unistd.h>
 
 /* Used until the first wake has been measured; about a virtual machine's. */
-enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000 };
+enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000, LONGEST_NS = 1000000 };
 
 /* A helper never lingers longer: about what waking it costs, so that it loses at most what it may win. */
 enum { LINGER_NS = 50000 };
@@ -153,7 +155,7 @@ void pool_doubt_answers(void)
 	uint32_t answer = atomic_load_explicit(&pool.answer_ns, memory_order_relaxed);
 
 	if (!pool.fixed_wake)
-		atomic_store_explicit(&pool.answer_ns, answer - answer / 32, memory_order_relaxed);
+		atomic_store_explicit(&pool.answer_ns, answer - answer / 128, memory_order_relaxed);
 }
 
 bool pool_is_overfull(uint64_t now)
@@ -169,13 +171,36 @@ bool pool_is_warm(void)
 }
 
 /* An exponential average over some eight measurements; one that is out of all proportion counts as a millisecond. */
-void pool_measured(_Atomic uint32_t *average, uint64_t ns)
+void pool_woke(uint64_t ns)
 {
-	uint32_t old = atomic_load_explicit(average, memory_order_relaxed);
-	int64_t now = ns > 1000000 ? 1000000 : (int64_t)ns;
+	uint32_t old = atomic_load_explicit(&pool.wake_ns, memory_order_relaxed);
+	int64_t now = ns > LONGEST_NS ? LONGEST_NS : (int64_t)ns;
 
 	if (!pool.fixed_wake)
-		atomic_store_explicit(average, (uint32_t)(old + (now - old) / 8), memory_order_relaxed);
+		atomic_store_explicit(&pool.wake_ns, (uint32_t)(old + (now - old) / 8), memory_order_relaxed);
+}
+
+/*
+ * The median, by a step up or down for each measurement: how late the late ones are does not matter, since a run does
+ * not wait for them. Who was sent home before it came was later than that, no matter how much.
+ */
+static void step_answer(bool up)
+{
+	uint32_t old = atomic_load_explicit(&pool.answer_ns, memory_order_relaxed), step = old / 16 + 1;
+
+	if (!pool.fixed_wake && (up ? old < LONGEST_NS : old > step))
+		atomic_store_explicit(&pool.answer_ns, up ? old + step : old - step, memory_order_relaxed);
+}
+
+void pool_answered(uint64_t ns)
+{
+	step_answer(ns > pool_answer_ns());
+}
+
+void pool_unanswered(uint64_t ns)
+{
+	if (ns > pool_answer_ns())
+		step_answer(true);
 }
 
 void set_idle(struct helper *h)
@@ -371,7 +396,7 @@ void *helper_main(void *arg)
 			go_home(h, team);
 		} else {
 			if (answer > PREEMPTED_NS / 2) {
-				pool_measured(&pool.answer_ns, answer);
+				pool_answered(answer);
 				notice_if_strayed(h);
 			}
 			pthread_cleanup_push(helper_ends, h);
@@ -532,7 +557,10 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
 	pthread_mutex_unlock(&pool.starting);
-	thread_number = 0; /* a helper that forks is none in the child, where there will be another one in its place */
+	/* A helper that forks is none in the child, where there will be another one in its place. */
+	if (thread_number)
+		pthread_sigmask(SIG_SETMASK, &pool.signals, NULL);
+	thread_number = 0;
 	atomic_fetch_add_explicit(&pool.forks, 1, memory_order_relaxed);
 	atomic_store_explicit(&pool.nr_lingering, 0, memory_order_relaxed);
 	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);
@@ -555,17 +583,15 @@ static void handle_forks(void)
 /* With pool.starting held. Returns why there is no pool, or NULL: it stands. */
 static const char *start(void)
 {
-	sigset_t before;
-
 	if (!handles_forks || !make_tables())
 		return "there was no memory for the pool";
 	if (is_off_in_environment("KTASK", false))
 		return "KTASK=off is set in the environment";
 	if (pool.nr_helpers == 0)
 		return pool.oversubscribed ? "KTASK_HELPERS=0 is set in the environment" : "this machine has one CPU";
-	block_signals(&before);
+	block_signals(&pool.signals);
 	priority_probe();
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_sigmask(SIG_SETMASK, &pool.signals, NULL);
 	return NULL;
 }
 

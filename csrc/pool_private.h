@@ -62,6 +62,7 @@ struct pool {
 	const char *why_off;
 	bool oversubscribed; /* KTASK_HELPERS: helpers may be more than there are CPUs for them */
 	bool fixed_wake;     /* KTASK_WAKE_NS */
+	sigset_t signals;    /* blocked in the thread that made the pool, and so in children of helpers */
 	bool stubborn;	     /* KTASK_RETREAT=off: helpers stay whoever else is there */
 	int nr_helpers;
 	int nr_words;
@@ -103,7 +104,11 @@ void *helper_main(void *arg);
 /* Signals are for the program's own threads, so threads that are made in between are without. */
 void block_signals(sigset_t *before);
 
-/* Adds a measurement to pool.wake_ns or pool.answer_ns. */
-void pool_measured(_Atomic uint32_t *average, uint64_t ns);
+/* Adds a measurement to pool.wake_ns. */
+void pool_woke(uint64_t ns);
+
+/* A helper has answered after so long, or had not yet answered. */
+void pool_answered(uint64_t ns);
+void pool_unanswered(uint64_t ns);
 
 #endif

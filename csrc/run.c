@@ -58,27 +58,12 @@ static bool orphaned(const struct run *run)
 
 /* ---- chunks ----------------------------------------------------------------------------------------------------- */
 
-/* Moves w to a cursor with work left, the nearest to its node, unless it is on one. False: there is none. */
+/* Moves w to where there is work left. False: there is none. */
 static bool find_work(struct worker *w)
 {
-	const struct cut *cut = &w->run->cut;
-	const struct topology *t = pool_topology();
-	int best = 0;
+	const int *distance = w->node < 0 ? NULL : pool_topology()->nodes[w->node].distance;
 
-	if (w->cursor && cursor_remaining(w->cursor))
-		return true;
-	w->cursor = NULL;
-	for (size_t i = 0; i < cut->nr_cursors; i++) {
-		struct cursor *c = &cut->cursors[i];
-		int distance = w->node < 0 || c->node < 0 ? 0
-			       : w->node == c->node	  ? 0
-							  : t->nodes[w->node].distance[c->node];
-
-		if (cursor_remaining(c) && (!w->cursor || distance < best)) {
-			w->cursor = c;
-			best = distance;
-		}
-	}
+	w->cursor = cut_go_on(&w->run->cut, w->cursor, w->node, distance);
 	return w->cursor != NULL;
 }
 

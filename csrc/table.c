@@ -51,6 +51,8 @@
  * A process that is stopped keeps its seats. One that closes files that are not its own loses its row: it notices when it
  * next clears up (is_door), and up to then there may be too many helpers. A fork without the C library's fork() leaves the
  * child with its parent's row: both count as one process.
+ *
+ * All this, with a process that dies at any step, is explored by tests/model/table.pml.
  */
 #define _GNU_SOURCE
 #include "table.h"

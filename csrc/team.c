@@ -161,9 +161,11 @@ static bool place(struct helper *h, const struct team *team, const struct cpus *
 	if (cpus_empty(&mask))
 		return false;
 	if (!pool.oversubscribed) {
-		h->seat = limits_sit(&mask, false);
-		if (h->seat < 0)
-			return false;
+		int seat = limits_sit(&mask, false);
+
+		if (seat < 0)
+			return false; /* h->seat stays: who lingers where it was may be called there again */
+		h->seat = seat;
 	}
 	wanted = hash(&mask);
 	if (!h->born && !give_birth(h, &mask)) {
@@ -222,7 +224,7 @@ static void call(struct team *team, struct helper *h)
 		uint64_t begin = clock_ns();
 
 		futex_wake(&h->word);
-		pool_measured(&pool.wake_ns, clock_ns() - begin);
+		pool_woke(clock_ns() - begin);
 	}
 }
 
@@ -347,6 +349,7 @@ static void dismiss(struct team *team)
 			/* Acquires helper->team of that call, or of a later one, after which the exchange fails. */
 			uint32_t word = atomic_load_explicit(&h->word, memory_order_acquire);
 			uint32_t free = word & ~(uint32_t)CALLED;
+			uint64_t unanswered;
 
 			/* On its way already: then it had better stay awake for the next run. */
 			if (team->hot)
@@ -363,7 +366,9 @@ static void dismiss(struct team *team)
 			limits_give_back();
 			give_place_back(team);
 			team->nr_cancelled++;
-			h->unanswered_ns += clock_ns() - h->called_at;
+			unanswered = clock_ns() - h->called_at;
+			pool_unanswered(unanswered);
+			h->unanswered_ns += unanswered;
 			if (h->unanswered_ns > UNANSWERED_NS && !pool.stubborn) {
 				h->unanswered_ns = 0;
 				retreat(limits_running());
@@ -381,13 +386,14 @@ struct wait {
 	bool settled; /* it has a CPU, or was given the caller's */
 };
 
+/* As pthread_getcpuclockid(3), but of a thread that may have ended: 0. The number is made as the kernel defines it. */
 static uint64_t cpu_time(const struct helper *h)
 {
-	clockid_t clock;
+	enum { OF_A_THREAD = 4, TIME_ON_CPUS = 2 };
+	clockid_t clock = (clockid_t)(~(unsigned)h->tid << 3 | OF_A_THREAD | TIME_ON_CPUS);
 	struct timespec t = { 0 };
 
-	if (pthread_getcpuclockid(h->thread, &clock) == 0)
-		clock_gettime(clock, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
@@ -407,7 +413,7 @@ static bool lend_cpu(const struct helper *h, struct wait *wait)
 	if (cpu < 0 || cpu >= MAX_CPUS || cpu_time(h) - wait->cpu_ns > (now - wait->since) / 2)
 		return false;
 	cpus_add(&cpus, cpu);
-	return pthread_setaffinity_np(h->thread, sizeof(cpus), (const cpu_set_t *)&cpus) == 0;
+	return sched_setaffinity(h->tid, sizeof(cpus), (const cpu_set_t *)&cpus) == 0;
 }
 
 /*

@@ -58,6 +58,10 @@ extern "C" {
  * Returns KTASK_RETURN_SUCCESS, or any other value: then it has cleaned up after itself, as if the chunk had never
  * been started. It must not be left by longjmp(). One that ends its thread (pthread_exit(), pthread_cancel()) fails the
  * run with -ECANCELED if that is a helper; if it is the caller, that ends when all helpers have, and nothing is undone.
+ *
+ * Helpers have the stack of any thread (ulimit -s, 8 MiB as a rule), with a guard page behind it. Signals are blocked in
+ * them. A child of fork() has the program's signals, but what posix_spawn(), vfork() and the like start from a helper
+ * inherits the helper's: start it with POSIX_SPAWN_SETSIGMASK.
  */
 typedef int (*ktask_thread_func)(void *start, void *end, void *arg);
 

@@ -80,9 +80,11 @@ int ktask_memory_free(void *memory, size_t size);
 
 /*
  * Places the whole pages of the memory on NUMA nodes and has them provided. Those that are there already and on another
- * node than they may be are moved, if they are this process's own. Nodes without memory, or that the process may not use, get none. Where a node has no
- * room left, or the system does not let the process choose (a container without CAP_SYS_NICE), pages come to lie
- * elsewhere, and no error is returned; ktask_nodes_of() tells. Errors are ktask_memory_prefault()'s.
+ * node than they may be are moved, if they are this process's own. Nodes without memory, or that the process may not use,
+ * get none. Where a node has no room left, or the system does not let the process choose (a container without
+ * CAP_SYS_NICE), pages come to lie elsewhere, and no error is returned; ktask_nodes_of() tells. A huge page that the
+ * memory shares with its neighbour, such as the stack of a thread started since it was mapped, may stay where it is: call
+ * ktask_init(), or this with a size of 0, before mapping it. Errors are ktask_memory_prefault()'s.
  *   -EINVAL  there is no such placement
  */
 int ktask_memory_place(void *memory, size_t size, enum ktask_placement placement);

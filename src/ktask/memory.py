@@ -159,6 +159,9 @@ def _made(shape: int | tuple[int, ...], dtype: DTypeLike, placement: Placement) 
     model: np.ndarray[Any, Any] = np.broadcast_to(np.empty((), kind), shape)  # checks the shape
     if model.size * kind.itemsize == 0:
         return np.empty(shape, kind)
+    # The pool starts first: the stack of a thread that starts after the mmap lies beside the array, and may have a huge
+    # page in common with its beginning, which then cannot be moved any more.
+    _check(lib.ktask_memory_place(ffi.NULL, 0, _PLACEMENTS[placement]), "make the array")
     flags = {} if os.name == "nt" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
     memory = mmap.mmap(-1, model.size * kind.itemsize, **flags)
     array: NDArray[Any] = np.frombuffer(memory, kind).reshape(shape)

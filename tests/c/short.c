@@ -128,12 +128,14 @@ static void memory_keeps_what_is_news(void)
 	CHECK(cost_recall(&work).rough && cost_recall(&work).ns_per_unit < 251);
 	/* A better measure replaces a rough one, whatever it says. */
 	cost_remember(&work, cost_measured(100, 50000, false), cost_recall(&work));
-	CHECK(!cost_recall(&work).rough && cost_recall(&work).ns_per_unit > 499);
-	/* About the same is no news; that helpers wait is. */
+	CHECK(!cost_recall(&work).rough && cost_recall(&work).ns_per_unit > 499 && !cost_recall(&work).confirmed);
+	/* About the same confirms it; that helpers wait is news. */
 	cost_remember(&work, cost_measured(100, 51000, false), cost_recall(&work));
-	CHECK(cost_recall(&work).ns_per_unit < 501);
+	CHECK(cost_recall(&work).ns_per_unit < 501 && cost_recall(&work).confirmed);
+	cost_remember(&work, cost_measured(1, 1900, false), cost_recall(&work));
+	CHECK(cost_recall(&work).ns_per_unit < 501 && cost_recall(&work).confirmed);
 	cost_remember(&work, cost_measured(100, 51000, true), cost_recall(&work));
-	CHECK(cost_recall(&work).ns_per_unit > 509 && cost_recall(&work).helpers_wait);
+	CHECK(cost_recall(&work).ns_per_unit > 509 && cost_recall(&work).helpers_wait && !cost_recall(&work).confirmed);
 	cost_remember(&work, cost_measured(100, 80000, false), cost_recall(&work));
 	CHECK(cost_recall(&work).ns_per_unit > 799 && !cost_recall(&work).helpers_wait);
 }

@@ -8,13 +8,18 @@
  * Teams lie on stacks: a caller's next run has the same team again, at the same address. A wake-up that is late
  * therefore hits that one. A compare-and-swap in a loop is one step here, since those that fail change nothing.
  *
+ * CONFIG one caller, one helper, three runs: -DCALLERS=1 -DHELPERS=1 -DRUNS=3 -DUNITS=1
+ * CONFIG helpers go home early: -DCALLERS=1 -DHELPERS=1 -DRUNS=2 -DUNITS=2 -DRETREATS
+ * CONFIG thread functions end their threads: -DCALLERS=1 -DHELPERS=1 -DRUNS=2 -DUNITS=2 -DENDS
+ * CONFIG helpers survey the machine, and anybody forks: -DCALLERS=1 -DHELPERS=1 -DRUNS=1 -DUNITS=1 -DSURVEYS -DFORKS
+ * CONFIG a thread function that runs tasks forks: -DCALLERS=1 -DHELPERS=1 -DRUNS=1 -DUNITS=2 -DFORKS -DNESTED
  * CONFIG one caller, two helpers: -DCALLERS=1 -DHELPERS=2 -DRUNS=1 -DUNITS=2
  * CONFIG two callers, one helper: -DCALLERS=2 -DHELPERS=1 -DRUNS=1 -DUNITS=1
- * CONFIG one caller, one helper, three runs: -DCALLERS=1 -DHELPERS=1 -DRUNS=3 -DUNITS=1
  * CONFIG helpers may be refused, waits time out: -DCALLERS=1 -DHELPERS=2 -DRUNS=1 -DUNITS=1 -DREFUSED=1 -DTIMEOUTS=1
  * CONFIG helpers run tasks too: -DCALLERS=1 -DHELPERS=2 -DRUNS=1 -DUNITS=1 -DNESTED
+ * CONFIG thread functions end their threads, two callers: -DCALLERS=2 -DHELPERS=1 -DRUNS=1 -DUNITS=1 -DENDS
+ * CONFIG helpers survey the machine: -DCALLERS=2 -DHELPERS=1 -DRUNS=1 -DUNITS=1 -DSURVEYS
  * CONFIG a thread function forks: -DCALLERS=1 -DHELPERS=2 -DRUNS=1 -DUNITS=1 -DFORKS
- * CONFIG a thread function that runs tasks forks: -DCALLERS=1 -DHELPERS=1 -DRUNS=1 -DUNITS=2 -DFORKS -DNESTED
  * CONFIG anybody forks: -DCALLERS=2 -DHELPERS=1 -DRUNS=1 -DUNITS=1 -DFORKS
  *
  * BUG 1: the helper looks at its word and falls asleep in two steps (4)
@@ -35,6 +40,11 @@
  * BUG 16: a caller in a child gathers the helpers of before the fork
  * BUG 17: a child calls helpers into a team of before the fork
  * BUG 18: a helper's child goes on as a helper
+ * BUG 19: a helper whose thread ends is nobody's before it says that it is to be born again
+ * BUG 20: a helper whose thread ends does not leave the team
+ * BUG 21: a helper that has surveyed the machine is taken from the limits
+ * BUG 22: the surveyors' place stays taken where no helper was idle
+ * BUG 23: a child does not reset the surveyors
  *
  * A fork is explored from the child's side, since in the parent nothing changes: all threads but one are no more,
  * wherever they were (FORKS).
@@ -71,11 +81,14 @@ typedef helper_t {
 	byte word = PARKED;
 	byte team;
 	bool asleep; /* in futex_wait */
+#ifdef ENDS
+	bool unborn;
+#endif
 	byte real_owner = NOBODY;
 	byte real_team, real_run /* that it was called for */
 };
 
-/* One for each caller, then one for each helper, for the tasks that it runs itself. */
+/* One for each caller, then one for each helper, for the tasks that it runs itself, then the surveyors. */
 typedef team_t {
 	byte here, called, todo, forks;
 	bool asleep, hot;
@@ -83,8 +96,15 @@ typedef team_t {
 	byte real_run, real_done
 };
 
+#ifdef SURVEYS
+#define SURVEYORS (CALLERS + HELPERS)
+#define TEAMS (SURVEYORS + 1)
+#else
+#define TEAMS (CALLERS + HELPERS)
+#endif
+
 helper_t helper[HELPERS];
-team_t team[CALLERS + HELPERS];
+team_t team[TEAMS];
 byte idle = (1 << HELPERS) - 1;
 byte running; /* what the limits count */
 byte refused = REFUSED, timeouts = TIMEOUTS;
@@ -123,6 +143,50 @@ inline set_idle(h, owner)
 
 #define orphaned(t) (team[t].forks != forks && (team[t].here & (CALLER_SLEEPS - 1)) > 0)
 
+/* Its thread; it starts at 4. */
+inline be_born(h)
+{
+#ifdef ENDS
+	if
+	:: h < HELPERS -> helper[h].unborn = false
+	:: else
+	fi
+#else
+	skip
+#endif
+}
+
+/* Steps 2 and 3, but for helper->team. */
+inline call(t, nr)
+{
+	d_step { touch(t, nr); team[t].called = team[t].called | bit(h) };
+#if BUG == 2
+	helper[h].asleep = false;
+#endif
+#if BUG == 12
+	old = helper[h].word;
+#endif
+	d_step {
+		assert(helper[h].real_owner == A_CALLER && !(helper[h].word & CALLED));
+		helper[h].real_owner = THE_CALL;
+		helper[h].real_team = t;
+		helper[h].real_run = nr;
+#if BUG != 12
+		old = helper[h].word;
+#endif
+		helper[h].word = (helper[h].word + ONE_CALL) | CALLED
+	};
+#if BUG == 3
+	helper[h].team = t;
+#endif
+	if
+#if BUG != 2
+	:: (old & STATE) == PARKED -> helper[h].asleep = false
+#endif
+	:: else
+	fi
+}
+
 /* Steps 1 to 3. */
 inline team_call(t, nr)
 {
@@ -149,6 +213,7 @@ inline team_call(t, nr)
 			break
 		:: d_step { h < HELPERS && !(idle & bit(h)) -> h++ }
 		od;
+		be_born(h);
 		if
 		:: h < HELPERS && refused > 0 -> /* no thread, or no CPU for it */
 			refused--;
@@ -167,36 +232,48 @@ inline team_call(t, nr)
 			running--;
 			d_step { touch(t, nr); team[t].here-- }
 		:: else ->
-			d_step { touch(t, nr); team[t].called = team[t].called | bit(h) };
-#if BUG == 2
-			helper[h].asleep = false;
-#endif
-#if BUG == 12
-			old = helper[h].word;
-#endif
-			d_step {
-				assert(helper[h].real_owner == A_CALLER && !(helper[h].word & CALLED));
-				helper[h].real_owner = THE_CALL;
-				helper[h].real_team = t;
-				helper[h].real_run = nr;
-#if BUG != 12
-				old = helper[h].word;
-#endif
-				helper[h].word = (helper[h].word + ONE_CALL) | CALLED
-			};
-#if BUG == 3
-			helper[h].team = t;
-#endif
-			if
-#if BUG != 2
-			:: (old & STATE) == PARKED -> helper[h].asleep = false
-#endif
-			:: else
-			fi
+			call(t, nr)
 		fi
 	fi;
 	d_step { h = 0; old = 0; ok = false }
 }
+
+#ifdef SURVEYS
+/* pool_look_again */
+inline maybe_survey()
+{
+	if
+	:: d_step { team[SURVEYORS].here == 0 -> team[SURVEYORS].here = 1 };
+		h = 0;
+		do
+		:: h == HELPERS -> break
+		:: d_step { h < HELPERS && (idle & bit(h)) ->
+			assert(helper[h].real_owner == NOBODY);
+			idle = idle & ~bit(h);
+			helper[h].real_owner = A_CALLER };
+			break
+		:: d_step { h < HELPERS && !(idle & bit(h)) -> h++ }
+		od;
+		if
+		:: h < HELPERS ->
+			helper[h].team = SURVEYORS;
+			call(SURVEYORS, 0)
+		:: else ->
+#if BUG != 22
+			team[SURVEYORS].here--
+#else
+			skip
+#endif
+		fi;
+		d_step { h = 0; old = 0 }
+	:: skip
+	fi
+}
+#define MAYBE_SURVEY maybe_survey();
+#else
+#define SURVEYORS 255
+#define MAYBE_SURVEY
+#endif
 
 /* Step 8. */
 inline dismiss(t, nr)
@@ -350,6 +427,10 @@ inline maybe_fork(t)
 #if BUG != 15
 		running = 0;
 #endif
+#if defined(SURVEYS) && BUG != 23
+		team[SURVEYORS].here = 0;
+		team[SURVEYORS].called = 0;
+#endif
 		h = 0;
 		real_gone = 0;
 		finished = CALLERS - 1 }
@@ -364,13 +445,23 @@ inline maybe_fork(t)
 #define GOES_ON(t) true
 #endif
 
+/* Between chunks a helper finds that somebody wants its CPU; or the thread function has ended the thread. */
+#if defined(RETREATS)
+#define MAYBE_LEAVE(is_helper) if :: is_helper -> break :: true fi;
+#elif defined(ENDS)
+#define MAYBE_LEAVE(is_helper) if :: is_helper -> ended = true; break :: true fi;
+#else
+#define MAYBE_LEAVE(is_helper)
+#endif
+
 /* Chunk after chunk; now and then somebody finds that a helper is worth it. */
-inline work(t, nr)
+inline work(t, nr, is_helper)
 {
 	do
 	:: atomic { team[t].todo > 0 && GOES_ON(t) -> touch(t, nr); team[t].todo-- }
 		MAYBE_FORK(t)
 		d_step { touch(t, nr); team[t].real_done++ };
+		MAYBE_LEAVE(is_helper)
 		maybe_call(t, nr)
 	:: team[t].todo == 0 || !GOES_ON(t) -> break
 	od
@@ -401,7 +492,7 @@ inline end_run(t)
 proctype caller(byte me)
 {
 	byte runs, h, old, word, bits, mine = me;
-	bool ok;
+	bool ok, ended;
 
 	{
 	do
@@ -415,23 +506,24 @@ proctype caller(byte me)
 		fi;
 #endif
 		maybe_call(me, team[me].real_run);
-		work(me, team[me].real_run);
+		work(me, team[me].real_run, false);
 		team_gather(me, team[me].real_run);
 		end_run(me);
 		MAYBE_FORK(me)
+		MAYBE_SURVEY
 		runs++
 	:: else -> break
 	od;
 	finished++;
 end_done:
 	false
-	} UNLESS_GONE(runs = 0; h = 0; old = 0; word = 0; bits = 0; ok = false)
+	} UNLESS_GONE(runs = 0; h = 0; old = 0; word = 0; bits = 0; ok = false; ended = false)
 }
 
 proctype helper_main(byte me)
 {
 	byte h, old, word, bits, mine, nr, mine_forks = forks;
-	bool ok;
+	bool ok, ended;
 
 	{
 	skip;
@@ -486,16 +578,36 @@ end_asleep:
 	:: team[mine].todo > 0 ->
 		begin_run(CALLERS + me, false);
 		maybe_call(CALLERS + me, team[CALLERS + me].real_run);
-		work(CALLERS + me, team[CALLERS + me].real_run);
+		work(CALLERS + me, team[CALLERS + me].real_run, false);
 		team_gather(CALLERS + me, team[CALLERS + me].real_run);
 		end_run(CALLERS + me)
 	:: skip
 	fi;
 #endif
-	work(mine, nr);
+#ifdef RETREATS
+	if
+	:: work(mine, nr, true)
+	:: true /* it came late */
+	fi;
+#else
+	work(mine, nr, true);
+#endif
 #if defined(FORKS) && BUG != 18
 	if
 	:: forks != mine_forks -> finished++; goto end_exit /* with all the process */
+	:: else
+	fi;
+#endif
+
+#ifdef ENDS
+	if
+	:: ended ->
+#if BUG != 19
+		helper[me].unborn = true;
+#endif
+#if BUG == 20
+		goto step_7
+#endif
 	:: else
 	fi;
 #endif
@@ -504,7 +616,10 @@ end_asleep:
 #if BUG != 7
 	atomic { touch(mine, nr); team[mine].called = team[mine].called & ~bit(me) };
 #endif
-	running--;
+	if
+	:: mine != SURVEYORS || BUG == 21 -> running--
+	:: else
+	fi;
 #if BUG == 10
 	old = team[mine].here;
 #endif
@@ -523,29 +638,51 @@ end_asleep:
 	:: else
 	fi;
 
-	/* Step 7. */
+step_7:
 #if BUG == 8
 	set_idle(me, ITSELF);
 #endif
 	old = helper[me].word;
 	if
 	:: helper[me].word = (old & ~STATE) | PARKED
-	:: helper[me].word = (old & ~STATE) | LINGERING
+	:: !ended -> helper[me].word = (old & ~STATE) | LINGERING
 	fi;
 #if BUG != 8
 	set_idle(me, ITSELF);
+#endif
+#ifdef ENDS
+	if
+	:: ended ->
+#if BUG == 19
+		assert(helper[me].real_owner == NOBODY);
+		helper[me].unborn = true;
+#endif
+end_unborn:
+		!helper[me].unborn;
+		ended = false
+	:: else
+	fi;
 #endif
 	d_step { old = 0; mine = 0; nr = 0 };
 	goto await_call;
 end_exit:
 	skip
-	} UNLESS_GONE(h = 0; old = 0; word = 0; bits = 0; mine = 0; nr = 0; ok = false)
+	} UNLESS_GONE(h = 0; old = 0; word = 0; bits = 0; mine = 0; nr = 0; ok = false; ended = false)
 }
+
+#ifdef ENDS
+#define IS_UNBORN(h) helper[h].unborn
+#else
+#define IS_UNBORN(h) false
+#endif
 
 init {
 	byte i;
 
 	atomic {
+#ifdef SURVEYS
+		team[SURVEYORS].real_lives = true;
+#endif
 		i = 0;
 		do
 		:: i < CALLERS -> run caller(i); i++
@@ -561,8 +698,11 @@ init {
 	finished == CALLERS;
 	timeout; /* when nobody can do anything any more */
 	assert(idle == (1 << HELPERS) - 1 && running == 0);
+#ifdef SURVEYS
+	assert(team[SURVEYORS].here == 0);
+#endif
 	do
-	:: i < HELPERS -> assert((helper[i].word & (STATE | CALLED)) == PARKED && helper[i].asleep); i++
+	:: i < HELPERS -> assert((helper[i].word & (STATE | CALLED)) == PARKED && (helper[i].asleep || IS_UNBORN(i))); i++
 	:: else -> break
 	od;
 	do /* for ever, so that those who are no more do not count as waiting */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * willing.pml: callers that lend their priority to a helper (will_one in csrc/team.c), and the helper that leaves
- * (leave in csrc/pool.c) or is sent home (dismiss) meanwhile. Checked: when all is over, every helper is back at its own
- * nice, and it is so whenever it is nobody's and no caller is about to will or restore: so nothing lent is kept.
+ * willing.pml: callers that lend their priority and their CPU to a helper (will_one in csrc/team.c), and the helper that
+ * leaves (leave in csrc/pool.c) or is sent home (dismiss) meanwhile. Checked: when all is over, every helper is back at
+ * its own nice, and it is so whenever it is nobody's and no caller is about to will or restore: so no priority is kept. A
+ * helper on a CPU that was lent is placed anew when it is called, or has the mark by which it will be the time after.
  *
  * How helpers are called is in pool.pml; here a call, an answer and a dismissal are one step each.
  *
@@ -13,6 +14,7 @@
  * CONFIG two callers, one helper: -DCALLERS=2 -DHELPERS=1 -DRUNS=2
  * CONFIG one caller, two helpers: -DCALLERS=1 -DHELPERS=2 -DRUNS=2
  * CONFIG three callers, one helper: -DCALLERS=3 -DHELPERS=1 -DRUNS=1
+ * CONFIG two callers that lend their CPUs only: -DCALLERS=2 -DHELPERS=1 -DRUNS=2 -DUNPRIVILEGED
  * CONFIG members of a team call helpers too: -DCALLERS=1 -DHELPERS=2 -DRUNS=1 -DMEMBERS_CALL
  *
  * BUG 1: the caller does not look whether the helper has left
@@ -20,14 +22,22 @@
  * BUG 3: dismiss does not take the mark
  * BUG 4: a caller that found the helper gone takes the mark away again
  * BUG 5: the caller marks first, looks whether the helper has left, and gives the priority then
+ * BUG 6: who takes the mark of a lent CPU does not have the helper placed anew
+ * BUG 7: a mark takes the place of the one that was there
  */
 #define OWN_NICE 19
 #define LENT_NICE 0
 
+/* helper->lent */
+#define LENT_PRIORITY 1
+#define LENT_CPU 2
+
 typedef helper_t {
-	bool called, running, willed;
-	byte team;
-	byte nice = OWN_NICE
+	bool called, running;
+	byte team, lent;
+	byte nice = OWN_NICE;
+	bool placed;	 /* helper->placed: it need not be placed at the next call */
+	bool real_strays /* on a CPU that was lent to it */
 };
 
 helper_t helper[HELPERS];
@@ -39,13 +49,48 @@ byte finished;
 
 #define bit(h) (1 << (h))
 
+#define at_home(h) (helper[h].nice == OWN_NICE && \
+	(!helper[h].real_strays || !helper[h].placed || (helper[h].lent & LENT_CPU)))
+
+/* What is in "lent", which is forgotten. */
+#if BUG == 6
+#define NOT_PLACED skip
+#else
+#define NOT_PLACED helper[h].placed = helper[h].placed && !(lent & LENT_CPU)
+#endif
+#define take_back(h) \
+	if \
+	:: lent & LENT_PRIORITY -> helper[h].nice = OWN_NICE \
+	:: else \
+	fi; \
+	d_step { NOT_PLACED; lent = 0 }
+
+/* Relies on "lent". */
+#define lend(h) \
+	if \
+	:: lent & LENT_CPU -> helper[h].real_strays = true \
+	:: else \
+	fi; \
+	if \
+	:: lent & LENT_PRIORITY -> helper[h].nice = LENT_NICE \
+	:: else \
+	fi
+
+#if BUG == 7
+#define mark(h) helper[h].lent = lent
+#else
+#define mark(h) helper[h].lent = helper[h].lent | lent
+#endif
+
 inline call(t)
 {
 	atomic {
 		h = 0;
 		do
 		:: h < HELPERS && (idle & bit(h)) ->
-			assert(helper[h].nice == OWN_NICE || real_willing > 0);
+			assert(real_willing > 0 || at_home(h));
+			helper[h].real_strays = helper[h].real_strays && helper[h].placed;
+			helper[h].placed = true;
 			idle = idle & ~bit(h);
 			here[t]++;
 			called[t] = called[t] | bit(h);
@@ -73,11 +118,8 @@ inline dismiss(t)
 		:: mine ->
 			called[t] = called[t] & ~bit(h);
 #if BUG != 3
-			d_step { mine = helper[h].willed; helper[h].willed = false };
-			if
-			:: mine -> helper[h].nice = OWN_NICE
-			:: else
-			fi;
+			d_step { lent = helper[h].lent; helper[h].lent = 0 };
+			take_back(h);
 #endif
 			here[t]--;
 			idle = idle | bit(h)
@@ -97,38 +139,53 @@ inline will_one(t)
 	:: h < HELPERS && (!(bits & bit(h)) || !helper[h].running) -> h++
 	:: h < HELPERS && (bits & bit(h)) && helper[h].running ->
 		real_willing++;
-#if BUG == 5
-		helper[h].willed = true;
 		if
-		:: called[t] & bit(h) -> helper[h].nice = LENT_NICE; real_willing--; break
-		:: else -> real_willing--; h++
-		fi
+#ifdef UNPRIVILEGED
+		:: lent = LENT_CPU
 #else
-		helper[h].nice = LENT_NICE;
-		helper[h].willed = true;
+		:: lent = LENT_PRIORITY
+		:: lent = LENT_PRIORITY | LENT_CPU /* it starves */
+#endif
+		fi;
+#if BUG != 5
+		lend(h);
+#endif
+		mark(h);
 #if BUG == 1
-		real_willing--;
-		break
+		ok = true;
 #else
+		ok = called[t] & bit(h);
+#endif
+#if BUG == 5
 		if
-		:: called[t] & bit(h) -> real_willing--; break
-		:: else -> helper[h].nice = OWN_NICE;
+		:: ok -> lend(h)
+		:: else
+		fi;
+#endif
+		if
+		:: ok
+		:: else ->
 #if BUG == 4
-			helper[h].willed = false;
+			helper[h].lent = 0;
 #endif
-			real_willing--;
-			h++
+			if
+			:: lent & LENT_PRIORITY -> helper[h].nice = OWN_NICE
+			:: else
+			fi
+		fi;
+		d_step { real_willing--; lent = 0 };
+		if
+		:: ok -> break
+		:: else -> h++
 		fi
-#endif
-#endif
 	od;
-	atomic { h = 0; bits = 0 }
+	atomic { h = 0; bits = 0; ok = false }
 }
 
 proctype caller(byte me)
 {
-	byte runs, h, bits;
-	bool mine;
+	byte runs, h, bits, lent;
+	bool mine, ok;
 
 	do
 	:: runs < RUNS ->
@@ -149,8 +206,7 @@ proctype caller(byte me)
 
 proctype helper_main(byte me)
 {
-	byte team, h;
-	bool willed;
+	byte team, h, lent;
 
 end_await_call:
 	do
@@ -163,19 +219,18 @@ end_await_call:
 #endif
 		/* leave */
 #if BUG == 2
-		d_step { willed = helper[me].willed; helper[me].willed = false };
+		d_step { lent = helper[me].lent; helper[me].lent = 0 };
 		called[team] = called[team] & ~bit(me);
 #else
 		called[team] = called[team] & ~bit(me);
-		d_step { willed = helper[me].willed; helper[me].willed = false };
+		d_step { lent = helper[me].lent; helper[me].lent = 0 };
 #endif
-		if
-		:: willed -> helper[me].nice = OWN_NICE
-		:: else
-		fi;
+		h = me;
+		take_back(h);
+		h = 0;
 		here[team]--;
 		helper[me].running = false;
-		atomic { idle = idle | bit(me); team = 0; willed = false }
+		atomic { idle = idle | bit(me); team = 0 }
 	od
 }
 
@@ -197,7 +252,7 @@ init {
 	finished == CALLERS;
 	timeout;
 	do
-	:: i < HELPERS -> assert(helper[i].nice == OWN_NICE && idle == (1 << HELPERS) - 1); i++
+	:: i < HELPERS -> assert(at_home(i) && idle == (1 << HELPERS) - 1); i++
 	:: else -> break
 	od
 }

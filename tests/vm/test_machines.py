@@ -28,11 +28,14 @@ echo 1 >$cgroup/cpuset.mems
 ) &
 inside confined 1000 2-3 1 2 /tmp/move 0-1,4
 
-# On two nodes, with half a CPU's time.
+# On two nodes, with the time of half a CPU, of one, and of three.
 echo 4-7 >$cgroup/cpuset.cpus
 echo 2-3 >$cgroup/cpuset.mems
-echo "50000 100000" >$cgroup/cpu.max
-inside confined 1000 4-7 2-3 1
+for quota in "50000 1" "100000 1" "300000 3"; do
+	set -- $quota
+	echo "$1 100000" >$cgroup/cpu.max
+	inside confined 1000 4-7 2-3 $2
+done
 """
 
 
@@ -69,6 +72,12 @@ def test_two_nodes_with_cpus_coming_and_going(programs: dict[str, Path]) -> None
 def test_four_nodes_on_a_ring_and_confined(programs: dict[str, Path]) -> None:
     output = vm.run([Node(2)] * 4, f"resource_limits; placement; {CGROUPS}", programs, distances=ring(4))
     assert shares(output)["spread"] >= 0.95
+
+
+def test_arrays_of_python(programs: dict[str, Path]) -> None:
+    """NumPy's, on four nodes, with all that this interpreter has loaded for it."""
+    files = vm.python(vm.HERE / "arrays.py")
+    vm.run([Node(2, 256)] * 4, "KTASK_WAKE_NS=0 /python", {}, distances=ring(4), files=files)
 
 
 def test_uneven_nodes_some_without_memory_or_cpus(programs: dict[str, Path]) -> None:

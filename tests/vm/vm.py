@@ -14,10 +14,12 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import py_compile
 import re
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from itertools import product
@@ -104,6 +106,29 @@ def initial_ram_disk(files: dict[str, bytes]) -> bytes:
     return gzip.compress(bytes(archive), 1)
 
 
+def python(script: Path) -> dict[str, bytes]:
+    """What it takes to run this script in a guest, as ``/python``: this interpreter, and what the script imports here.
+
+    Modules go there compiled, since the guest would take long for that. The script must print them, given ``--files``.
+    """
+    interpreter = os.path.realpath(sys.executable)
+    environment = {"PYTHONHOME": sys.base_prefix, "PYTHONPATH": ":".join(path for path in sys.path if path)}
+    command = [interpreter, "-S", str(script), "--files"]
+    loaded = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split("\n")
+    compiled = [interpreter, *(file for file in loaded if file.endswith(".so"))]
+    libraries = subprocess.run(["ldd", *compiled], capture_output=True, text=True, check=True).stdout
+    compiled += re.findall(r"\s(/\S+) \(0x", libraries)
+    files = {file[1:]: Path(file).read_bytes() for file in compiled}
+    with tempfile.TemporaryDirectory() as folder:
+        for file in (file for file in loaded if file.endswith(".py")):
+            pyc = py_compile.compile(file, str(Path(folder, "module.pyc")), doraise=True)
+            assert pyc is not None
+            files[f"{file[1:]}c"] = Path(pyc).read_bytes()
+    exports = "".join(f"export {name}={value}\n" for name, value in environment.items())
+    files["python"] = f"#!/bin/sh -e\n{exports}exec {interpreter} -S {script}c\n".encode()
+    return files
+
+
 def topology(nodes: list[Node], distances: list[list[int]] | None) -> list[str]:
     """QEMU's arguments: each CPU a socket of its own, so that any number of them makes a node."""
     total, memory, first = sum(n.cpus for n in nodes), sum(n.memory for n in nodes), 0
@@ -129,9 +154,12 @@ def run(
     programs: dict[str, Path],
     *,
     distances: list[list[int]] | None = None,
+    files: dict[str, bytes] | None = None,
     timeout: float = 170,
 ) -> str:
     """Boots a machine and runs a shell script in it, as root; the programs are in its PATH. Returns what it printed.
+
+    ``files`` are there as well, by path without the first slash.
 
     Raises MissingError where there is no emulator, and AssertionError when the machine does not come up or the script
     fails.
@@ -139,7 +167,8 @@ def run(
     busybox = shutil.which("busybox")
     if not shutil.which(QEMU) or not busybox:
         raise MissingError(f"{QEMU} or busybox is not installed")
-    files = {
+    contents = {
+        **(files or {}),
         "init": (HERE / "init").read_bytes(),
         "main": script.encode(),
         "bin/busybox": Path(busybox).read_bytes(),
@@ -148,7 +177,7 @@ def run(
     vmlinux = kernel()
     with tempfile.TemporaryDirectory(prefix="ktask-vm-") as folder:
         disk, console, output = (Path(folder, name) for name in ("disk", "console", "output"))
-        disk.write_bytes(initial_ram_disk(files))
+        disk.write_bytes(initial_ram_disk(contents))
         command = [QEMU, "-M", "q35", "-cpu", "max", "-accel", "tcg,thread=single", "-nodefaults", "-display", "none"]
         command += ["-no-reboot", *topology(nodes, distances), "-kernel", str(vmlinux), "-initrd", str(disk)]
         command += ["-append", KERNEL_ARGUMENTS, "-serial", f"file:{console}", "-serial", f"file:{output}"]
