@@ -16,7 +16,7 @@ SEED ?=
 OBJECTS = build/temp.* build/lib.*
 DEMO ?= # options of the demo, such as --quick
 QUICK ?= # anything: make bench ends within a minute, and leaves the figures of the documentation alone
-ONLY ?= # make bench measures these only: hot apart long memory python
+ONLY ?= # make bench measures these only: hot apart long memory python loop
 SOURCES = pyproject.toml setup.py MANIFEST.in $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/examples/* src/ktask/*.py src/ktask/_numpy/*.*)
 
 .DEFAULT_GOAL := help
@@ -53,8 +53,8 @@ test-numpy: $(VENV)/.test ## NumPy's own tests of ufuncs, with ktask doing the w
 
 lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
-	$(BIN)/ruff check src tests bench setup.py
-	$(BIN)/ruff format --check src tests bench setup.py
+	$(BIN)/ruff check src tests bench examples setup.py
+	$(BIN)/ruff format --check src tests bench examples setup.py
 	$(MAKE) -C tests/c lint CLANG_FORMAT=$(abspath $(BIN)/clang-format)
 
 model: ## explore the protocols with model checkers

@@ -8,7 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from figures import APART, CALLS, DIGESTS, EXP, HOT, Row, best_possible, burned, figure, load, peers_of, speedup
+from figures import (
+    APART,
+    CALLS,
+    DIGESTS,
+    EXP,
+    HOT,
+    TRIANGLES,
+    Row,
+    best_possible,
+    burned,
+    figure,
+    load,
+    peers_of,
+    speedup,
+)
 
 STYLE: dict[str, dict[str, Any]] = {
     "ktask": {"color": "#d1242f", "linewidth": 2.4, "zorder": 3},
@@ -124,11 +138,22 @@ def draw_python(panels: Any, rows: list[Row]) -> None:
     panels[2].set(title="SHA-256 of so many blocks, in Python", xlabel="blocks of 64 KiB", ylabel=FASTER)
 
 
+def draw_loop(panels: Any, rows: list[Row]) -> None:
+    """Loops compiled by numba."""
+    curves(panels[0], rows, "even", speedup, EXP)
+    panels[0].set(title="sqrt(1 + x * x) for so many x", xlabel="iterations", ylabel="times as fast as numba, serially")
+    curves(panels[1], rows, "sum", speedup, EXP)
+    panels[1].set(title="sum of so many squares", xlabel="iterations")
+    curves(panels[2], rows, "triangle", speedup, TRIANGLES)
+    panels[2].set(title="a triangle: iteration i takes i steps", xlabel="iterations")
+
+
 PLOTS: dict[str, tuple[Callable[..., None], tuple[str, ...], int, tuple[float, float]]] = {
     "short-loops": (draw_short, ("hot", "apart"), 3, (13, 3.6)),  # what draws it, of which suites, panels, inches
     "long-loops": (draw_long, ("long",), 1, (10, 3.2)),
     "memory": (draw_memory, ("memory",), 1, (8, 3)),
     "python": (draw_python, ("python",), 3, (13, 3.6)),
+    "loop": (draw_loop, ("loop",), 3, (13, 3.6)),
 }
 
 

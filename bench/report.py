@@ -20,6 +20,7 @@ from figures import (
     DIGESTS,
     EXP,
     HOT,
+    TRIANGLES,
     Row,
     best_possible,
     burned,
@@ -33,7 +34,7 @@ from figures import (
 )
 
 HERE = Path(__file__).resolve().parent
-PAGES = ("README.md", "docs/benchmarks.md")
+PAGES = ("README.md", "docs/benchmarks.md", "docs/loop.md")
 
 
 class Column(NamedTuple):
@@ -80,6 +81,9 @@ TABLES: dict[str, tuple[str, list[Column]]] = {  # name: suite, columns
     ),
     "python-exp": ("python", columns_of_sizes("exp", speedup, EXP)),
     "python-digest": ("python", columns_of_sizes("digest", speedup, DIGESTS)),
+    "loop-even": ("loop", columns_of_sizes("even", speedup, EXP)),
+    "loop-sum": ("loop", columns_of_sizes("sum", speedup, EXP)),
+    "loop-triangle": ("loop", columns_of_sizes("triangle", speedup, TRIANGLES)),
 }
 LIMITS = {"apart": "the limit", "long": "the ideal", "memory": "plain threads"}
 """Tables with a last line for the best that is possible."""

@@ -35,6 +35,10 @@ PYTHON_PEERS = {  # and what each is installed as
     "joblib threads": "joblib",
     "numexpr": "numexpr",
 }
+LOOP_PEERS = {"ktask": "numba", "prange, OpenMP": "numba", "prange, workqueue": "numba"}
+PYTHON = {"calls": PYTHON_PEERS, "loop": LOOP_PEERS}
+"""Programs in Python, and whom they measure."""
+
 SECONDS = 120
 """A library that takes longer for one round hangs."""
 
@@ -52,8 +56,8 @@ class Suite:
 
     def start(self, peer: str, round_: int, scale: float) -> subprocess.Popen[str]:
         """Starts one round of one peer."""
-        if self.program == "calls":
-            command = [sys.executable, str(HERE / "calls.py"), peer, str(round_), str(scale)]
+        if self.program in PYTHON:
+            command = [sys.executable, str(HERE / f"{self.program}.py"), peer, str(round_), str(scale)]
             return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         program = build(self.program, peer)
         assert program
@@ -61,10 +65,11 @@ class Suite:
 
     def peers(self) -> tuple[list[str], list[str]]:
         """Those that the machine has, and what is missing."""
-        if self.program == "calls":
+        if self.program in PYTHON:
             build_common()
-            has = {peer: installed(peer) for peer in PYTHON_PEERS}
-            return [p for p in has if has[p]], [f"{p} (pip: {PYTHON_PEERS[p]})" for p in has if not has[p]]
+            packages = PYTHON[self.program]
+            has = {peer: installed(peer, package) for peer, package in packages.items()}
+            return [p for p in has if has[p]], [f"{p} (pip: {packages[p]})" for p in has if not has[p]]
         build_common()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             programs = dict(zip(PEERS, pool.map(lambda peer: build(self.program, peer), PEERS), strict=True))
@@ -77,12 +82,13 @@ SUITES = {
     "long": Suite("long", rounds=3),
     "memory": Suite("memory", rounds=3),
     "python": Suite("calls", rounds=5),
+    "loop": Suite("loop", rounds=3),
 }
 
 
-def installed(peer: str) -> bool:
+def installed(peer: str, package: str) -> bool:
     """Can this Python import it?"""
-    module = {"ThreadPoolExecutor": "concurrent.futures", "ktask.numpy": "ktask.numpy"}.get(peer, PYTHON_PEERS[peer])
+    module = {"ThreadPoolExecutor": "concurrent.futures", "ktask.numpy": "ktask.numpy"}.get(peer, package)
     return subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
 
 

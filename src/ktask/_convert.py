@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import inspect
 import operator
+import re
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from types import FunctionType
 from typing import Any, NamedTuple, TypeGuard
 
+from ktask._capsule import is_capsule, name_of, pointer_of, signature_of
 from ktask._core import ffi, lib
 
 ADDRESSES = 1 << (8 * ffi.sizeof("void *"))
@@ -43,8 +45,8 @@ def address_of(value: object, what: str) -> tuple[int, object]:
     """Returns where ``value`` is in memory, as C wants it, and what has to stay alive for as long.
 
     None is NULL; an int is an address (or a number that the function knows what to do with); pointers and arrays of
-    cffi and ctypes, and writable contiguous buffers (NumPy arrays, bytearray, array.array, mmap) are where their
-    data are.
+    cffi and ctypes, capsules, and writable contiguous buffers (NumPy arrays, bytearray, array.array, mmap) are where
+    their data are.
     """
     if value is None:
         return 0, None
@@ -59,6 +61,8 @@ def address_of(value: object, what: str) -> tuple[int, object]:
         return ctypes.cast(value, ctypes.c_void_p).value or 0, value
     if isinstance(value, (ctypes.Structure, ctypes.Union, ctypes.Array, ctypes._SimpleCData)):
         return ctypes.addressof(value), value
+    if is_capsule(value):
+        return pointer_of(value), value
     if isinstance(value, Integral):  # NumPy's too, which are read-only buffers as well
         n = int(value)
         if not -ADDRESSES // 2 <= n < ADDRESSES:
@@ -72,7 +76,7 @@ def _address_of_buffer(value: object, what: str) -> tuple[int, object]:
         view = memoryview(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):  # ValueError: released, or a type that memoryview does not know
         raise TypeError(
-            f"{what} must be None, an address, a buffer or a cffi or ctypes pointer for a C function, "
+            f"{what} must be None, an address, a buffer, a capsule or a cffi or ctypes pointer for a C function, "
             f"not {type(value).__name__}: {value!r}"
         ) from None
     if view.readonly:
@@ -101,6 +105,7 @@ class Function(NamedTuple):
     keep: object  # alive for as long as the address is used
     takes_arg: bool = True  # a Python thread function's third argument
     any_result: bool = False  # a Python thread function may return anything; what is no int is no failure
+    user_data: object = None  # what comes with the function to be its argument, if nobody gives another
 
     @property
     def identity(self) -> int:
@@ -151,14 +156,18 @@ def function_of(value: object, role: Role) -> Function:
         return _from_address(int(value), role)
     if _is_numba(value):
         return _from_numba(value, role)
+    if is_capsule(value):
+        return _from_capsule(value, role, name_of(value))
+    if _is_scipy(value):
+        return _from_scipy(value, role)
     if callable(value):
         _check_python(value, role)
         return Function(0, value, value)
     if value is None:
         raise TypeError(f"the {role.name} is None; pass a callable, a C function pointer or an address")
     raise TypeError(
-        f"the {role.name} must be a callable, a cffi or ctypes function, a numba cfunc or an address, "
-        f"not {type(value).__name__}: {value!r}"
+        f"the {role.name} must be a callable, a cffi or ctypes function, a numba cfunc, a capsule, a "
+        f"scipy.LowLevelCallable or an address, not {type(value).__name__}: {value!r}"
     )
 
 
@@ -187,6 +196,11 @@ def is_python(value: object) -> TypeGuard[Callable[..., Any]]:
 
 def _is_numba(value: object) -> bool:
     return hasattr(value, "native_name") and isinstance(getattr(value, "address", None), int)
+
+
+def _is_scipy(value: object) -> bool:
+    """Is it a scipy.LowLevelCallable? It is a tuple; SciPy need not be imported to see that."""
+    return isinstance(value, tuple) and all(hasattr(value, name) for name in ("function", "user_data", "signature"))
 
 
 def accepts(function: Callable[..., Any], nr: int) -> bool:
@@ -307,3 +321,55 @@ def _numba_type(t: Any) -> CType:
     if type(t).__name__ in ("RawPointer", "CPointer", "Opaque", "EphemeralPointer"):
         return CType(name, POINTER, False)
     return CType(name, getattr(t, "bitwidth", 0) // 8, type(t).__name__ != "Integer")
+
+
+def _from_capsule(value: object, role: Role, signature: str | None) -> Function:
+    if signature is not None:  # a capsule without a name is taken on trust, like an address
+        types = signature_of(signature)
+        if types is None:
+            raise TypeError(
+                f"the {role.name} must be a capsule whose name is the signature of a C function {role.c_type}, "
+                f"not {value!r}"
+            )
+        result, arguments = types
+        of_pythran = signature.startswith(f"{result}(") and _known_type(result) is None
+        if of_pythran:  # the function's name in place of the result, which is not told
+            arguments, result = [PYTHRAN_NAMES.get(t, t) for t in arguments], role.result
+        _check_c_types(value, role, [_named_type(t) for t in arguments], _named_type(result))
+    return Function(pointer_of(value), None, value)
+
+
+PYTHON_NAMES = {"Py_ssize_t": "ssize_t", "Py_intptr_t": "intptr_t", "npy_intp": "intptr_t", "npy_uintp": "uintptr_t"}
+PYTHON_NAMES |= {"PY_LONG_LONG": "long long"} | dict.fromkeys(("const", "volatile", "restrict"), "")
+"""What cffi does not know, in its words."""
+
+PYTHRAN_NAMES = {"int": "long", "int64": "int64_t", "uint64": "uint64_t", "intp": "intptr_t", "uintp": "uintptr_t"}
+"""Pythran's names of the integers that are as wide as a pointer."""
+
+
+def _named_type(name: str) -> CType:
+    """A C type by its name. One that nobody knows here has the size 0, which no argument has."""
+    if re.search(r"\bPy\w*Object\b", name):
+        return CType(f"{name}, for which it needs the GIL,", 0, False)
+    if set(name) & set("*[("):
+        return CType(name, POINTER, False)
+    return _known_type(name) or CType(name, 0, False)
+
+
+def _known_type(name: str) -> CType | None:
+    in_cffi_words = re.sub(r"\w+", lambda word: PYTHON_NAMES.get(word[0], word[0]), name)
+    try:
+        return _cffi_type(ffi.typeof(in_cffi_words))._replace(name=name)
+    except ffi.error:  # type: ignore[attr-defined]
+        return None
+
+
+def _from_scipy(value: Any, role: Role) -> Function:
+    """A scipy.LowLevelCallable: a function of another kind, perhaps with a signature and an argument."""
+    if value.user_data is not None and role is not THREAD:
+        raise TypeError(f"the {role.name} must come without user_data, since it gets what the run has: {value!r}")
+    if is_capsule(value.function):
+        function = _from_capsule(value.function, role, value.signature)
+    else:
+        function = function_of(value.function, role)
+    return function._replace(keep=value, user_data=value.user_data)

@@ -51,6 +51,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Makes the C structure."""
+        if self.func_arg is None:
+            self.func_arg = self.thread.user_data
         functions = [f for f in (self.thread, self.undo, self.iter) if f is not None]
         calls_python = any(f.python is not None for f in functions)
         self.identity = self.thread.identity
@@ -99,11 +101,12 @@ class Ctl:
     ``thread_func(start, end, arg)`` does the units from ``start`` up to, not including, ``end``; it is called from
     several threads at once. It is a Python callable, which returns None or 0 when all went well, a non-zero int or
     an exception when not; or, to run without the GIL, a C function ``int f(void *start, void *end, void *arg)``: a
-    cffi function pointer, a ctypes function, a numba ``cfunc`` or an address. A chunk that fails must clean up after
-    itself.
+    cffi function pointer, a ctypes function, a numba ``cfunc``, a capsule of Cython's, a ``scipy.LowLevelCallable`` or
+    an address. A chunk that fails must clean up after itself.
 
     ``func_arg`` is passed to every call: any object for a Python callable; for a C function an address, a writable
-    contiguous buffer or a cffi or ctypes pointer. It is kept alive.
+    contiguous buffer, a capsule or a cffi or ctypes pointer; None for the ``user_data`` of a ``LowLevelCallable``. It
+    is kept alive.
 
     ``min_chunk_size`` is the least number of units worth giving to a thread at once. In doubt leave it 1.
 

@@ -8,7 +8,9 @@ import functools
 import inspect
 import linecache
 import textwrap
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType
 from typing import Any, NoReturn
 
@@ -16,42 +18,37 @@ from ktask._call import failure_of
 from ktask._convert import count_of, size_of
 from ktask._core import ffi, lib
 
-COMBINES = {ast.Add: "add", ast.Mult: "multiply", ast.BitAnd: "bitwise_and", ast.BitOr: "bitwise_or"}
-COMBINES |= {ast.BitXor: "bitwise_xor"}
 BAD_ITERATION = 1
 """Result of a chunk in which an iteration raised: what it raised does not leave compiled code."""
 
-CALLS = {"min": "minimum", "max": "maximum"}
-"""NumPy's names for how an accumulator's parts are put together: by the operator that the body uses."""
+COMBINES = {ast.Add: "{} + {}", ast.Sub: "{} + {}", ast.Mult: "{} * {}"}
+COMBINES |= {ast.BitAnd: "{} & {}", ast.BitOr: "{} | {}", ast.BitXor: "{} ^ {}"}
+CALLS = {"min": "min({}, {})", "max": "max({}, {})"}
+"""How an accumulator's parts are put together, by what the body does."""
+
+NEUTRAL = {"{} * {}": 1, "{} & {}": -1}
+"""What changes nothing, if it is neither 0 nor, as for min and max, what the loop begins with."""
 
 
 class Accumulator:
-    """A value that all iterations add to: a keyword-only parameter of the body."""
+    """A value that all iterations add to: a keyword-only parameter of the body.
 
-    def __init__(self, name: str, init: Any, ufunc: str) -> None:
-        """``init`` is what the loop begins with; ``ufunc`` the name of NumPy's way to combine."""
+    Each thread has a part of its own, a row of an array that the compiled loop makes; in the end it puts them together.
+    """
+
+    def __init__(self, name: str, init: Any, combine: str) -> None:
+        """``init`` is what the loop begins with; ``combine`` says how two values become one."""
         import numpy as np
 
         self.name = name
         self.init = init
-        self.ufunc = getattr(np, ufunc)
+        self.combine = combine
         dtype = np.asarray(init).dtype
         if np.ndim(init) != 0 or dtype.kind not in "bifcu":
             raise TypeError(f"the accumulator {name} must begin with a number, not {init!r}")
-        # Where all parts begin: what changes nothing.
-        self.neutral = np.asarray(init if self.ufunc.identity is None else self.ufunc.identity, dtype)
-        if self.ufunc is np.bitwise_and:
-            self.neutral = np.asarray(-1 if dtype.kind == "i" else True, dtype)
-
-    def parts(self) -> Any:
-        """One for each thread, a cache line apart."""
-        import numpy as np
-
-        return np.full((lib.ktask_max_threads(), 8), self.neutral)
-
-    def combined(self, parts: Any) -> Any:
-        """The result, as Python's own kind of number."""
-        return self.ufunc(self.init, self.ufunc.reduce(parts[:, 0])).astype(parts.dtype).item()
+        # Where all parts begin. The array is of its type.
+        neutral = init if combine in CALLS.values() else NEUTRAL.get(combine, 0)
+        self.neutral = np.asarray(neutral).astype(dtype)[()]
 
 
 def loop(
@@ -119,11 +116,13 @@ class Loop:
         self._ctl.kc_min_chunk_size = count_of(min_chunk, "min_chunk", least=1)
         self._ctl.kc_max_threads = 0 if max_threads is None else count_of(max_threads, "max_threads", least=1)
         self._ctl.kc_poll_func = lib.py_poll
+        self._loops: dict[bool, Any] = {}
         self._fixed = (
             int(ffi.cast("uintptr_t", lib.py_run_loop_address())),
             int(ffi.cast("uintptr_t", self._ctl)),
             int(ffi.cast("uintptr_t", lib.py_thread_address())),
         )
+        self._accumulated = [value for a in self.accumulators for value in (a.init, a.neutral)]
 
     def __repr__(self) -> str:
         """Shows the body's name."""
@@ -133,47 +132,56 @@ class Loop:
         """Runs the loop over ``range(n)`` or a range."""
         if not self._parallel:
             return self.serial(n_or_range, *arguments)
-        indexes = n_or_range if isinstance(n_or_range, range) else range(size_of(n_or_range, "n_or_range"))
-        compiled, parts = self._compiled, [a.parts() for a in self.accumulators]
+        if isinstance(n_or_range, range):
+            n, start, step = len(n_or_range), n_or_range.start, n_or_range.step
+        else:
+            n, start, step = size_of(n_or_range, "n_or_range"), 0, 1
+        ascending = step == 1 and start >= 0
+        compiled = self._loops.get(ascending) or self._compile(ascending)
+        results: tuple[Any, ...] = ()
         try:
-            error = compiled(*self._fixed, len(indexes), indexes.start, indexes.step, *arguments, *parts)
+            if self._accumulated:
+                more = (lib.ktask_max_threads(), *arguments, *self._accumulated)
+                error, *results = compiled(*self._fixed, n, start, step, *more)
+            else:
+                error = compiled(*self._fixed, n, start, step, *arguments)
         except Exception as e:
             self._explain(e, arguments)
         if error:
-            raise self._failure(error, indexes)
-        results = tuple(a.combined(p) for a, p in zip(self.accumulators, parts, strict=True))
-        return None if not results else results[0] if len(results) == 1 else results
+            raise self._failure(error, range(start, start + step * n, step))
+        return None if not results else results[0] if len(results) == 1 else tuple(results)
 
     def serial(self, n_or_range: int | range, *arguments: Any) -> Any:
         """Runs the loop as plain Python, one iteration after the other: for debuggers, and to see what it raises."""
         values = tuple(a.init for a in self.accumulators)
-        body = self._source.function("body")
+        body = self._source.function("body", self._source.namespace())
         for i in n_or_range if isinstance(n_or_range, range) else range(size_of(n_or_range, "n_or_range")):
             values = body(i, *arguments, *values)
         return None if not values else values[0] if len(values) == 1 else values
 
-    @functools.cached_property
-    def _compiled(self) -> Any:
-        """The loop as one numba function (see _loop_numba)."""
+    def _compile(self, ascending: bool) -> Any:
+        """The loop as one numba function (see _loop_numba), for ranges up from 0 or more by ones, or for all others."""
         try:
             import numba
+            import numpy
 
             from ktask import _loop_numba
         except ImportError:
             raise ImportError("@ktask.loop needs numba: pip install 'ktask[numba]'") from None
         options = {"cache": True, "nogil": True, **self._jit_options}
-        names = self._source.namespace
+        names = {**self._source.namespace(), "__full": numpy.full}
         for name in "ktask_run", "ktask_thread", "ktask_keeps_type":
             names[f"__{name}"] = getattr(_loop_numba, name)
         inline = {k: v for k, v in options.items() if k not in ("cache", "nogil")}
-        names["__body"] = numba.njit(inline="always", **inline)(self._source.function("body"))
+        names["__body"] = numba.njit(inline="always", **inline)(self._source.function("body", names))
         for name in "chunk", "run":
-            function = self._source.function(name)
+            function = self._source.function(name, names, ascending)
             try:
                 names[f"__{name}"] = numba.njit(**options)(function)
             except RuntimeError:  # typed in, or in a file that is not there: no place for a cache
                 options["cache"] = False
                 names[f"__{name}"] = numba.njit(**options)(function)
+        self._loops[ascending] = names["__run"]
         return names["__run"]
 
     def _explain(self, error: Exception, arguments: tuple[Any, ...]) -> NoReturn:
@@ -226,41 +234,70 @@ class Source:
                 self._refuse(node, "a body cannot yield, await, or write to variables of its surroundings")
             if isinstance(node, ast.Return) and node.value is not None:
                 self._refuse(node, "a body returns nothing; what a loop adds up is declared as *, total=0.0")
-        self.namespace = {**body.__globals__, **inspect.getclosurevars(body).nonlocals}
 
-    def function(self, name: str) -> FunctionType:
-        """One of the three, in the body's namespace. Its file and lines are the body's: for tracebacks and caches."""
+    def namespace(self) -> dict[str, Any]:
+        """The names that the body may use, with the values that they have now."""
+        return {**self.body.__globals__, **inspect.getclosurevars(self.body).nonlocals}
+
+    def function(self, name: str, namespace: dict[str, Any], ascending: bool = False) -> FunctionType:
+        """One of the three, in a namespace. Its file and lines are the body's: for tracebacks and caches."""
         accumulators = [a[0] for a in self.accumulators]
-        parts = [f"__{a}" for a in accumulators]
-        given = [*self.parameters, *parts]
         if name == "body":
             tree = self._body(accumulators)
-        elif name == "chunk":
-            lines = [f"def __f(__first, __end, __thread, __start, __step, {', '.join(given)}):"]
-            lines += ["    __t = __ktask_thread(__thread)"] if accumulators else []
-            lines += [f"    {a} = __{a}[__t, 0]" for a in accumulators]
-            lines += ["    for __k in range(__first, __end):"]
-            result = f"{', '.join(accumulators)}, = " if accumulators else ""
-            values = ", ".join(["__start + __k * __step", *self.parameters, *accumulators])
-            lines += [f"        {result}__body({values})"]
-            for a in accumulators:
-                lines += [f"    __ktask_keeps_type(__{a}, {a})", f"    __{a}[__t, 0] = {a}"]
-            tree = ast.parse("\n".join(lines))
         else:
-            head = f"def __f(__run, __ctl, __thread, __n, __start, __step, {', '.join(given)}):"
-            values = ", ".join(["__thread", "__start", "__step", *given])
-            tree = ast.parse(f"{head}\n    return __ktask_run(__chunk, __run, __ctl, __n, ({values},))")
-        if name != "body":
+            lines = self._chunk(accumulators, ascending) if name == "chunk" else self._run()
+            tree = ast.parse("\n".join(lines))
             for node in ast.walk(tree):
                 if hasattr(node, "lineno"):
                     node.lineno = node.end_lineno = self.body.__code__.co_firstlineno  # type: ignore[attr-defined]
-        namespace = self.namespace
         exec(compile(tree, self.body.__code__.co_filename, "exec"), namespace)
         function: FunctionType = namespace.pop("__f")
         function.__name__ = self.body.__name__
-        function.__qualname__ = f"{self.body.__qualname__}.{name}"
+        # In numba's cache, apart from each other and from what another version of ktask has compiled.
+        function.__qualname__ = f"{self.body.__qualname__}.{name}{ascending:d}_{_edition()}"
         function.__module__ = self.body.__module__
         return function
+
+    def _chunk(self, accumulators: list[str], ascending: bool) -> list[str]:
+        """Iterations ``__first`` to ``__end``, for accumulators that begin with the thread's part of them."""
+        parameters = ["__first", "__end", "__thread", "__start", "__step", *self.parameters]
+        lines = [f"def __f({', '.join([*parameters, *(f'__{a}' for a in accumulators)])}):"]
+        lines += ["    __t = __ktask_thread(__thread)"] if accumulators else []
+        lines += [f"    {a} = __{a}[__t, 0]" for a in accumulators]
+        result = f"{', '.join(accumulators)}, = " if accumulators else ""
+        if ascending:  # said such that LLVM sees that no index is negative: it vectorises nothing that may wrap around
+            lines += [
+                "    __from = __start + __first",
+                "    if __from >= 0:",
+                "        for __k in range(__end - __first):",
+            ]
+            index = "__from + __k"
+        else:
+            lines += ["    if True:", "        for __k in range(__first, __end):"]
+            index = "__start + __k * __step"
+        lines += [f"            {result}__body({', '.join([index, *self.parameters, *accumulators])})"]
+        for a in accumulators:
+            lines += [f"    __ktask_keeps_type(__{a}, {a})", f"    __{a}[__t, 0] = {a}"]
+        return lines
+
+    def _run(self) -> list[str]:
+        """All of it. Parts of accumulators are a cache line apart."""
+        head = ["__run", "__ctl", "__thread", "__n", "__start", "__step"]
+        given = ["__thread", "__start", "__step", *self.parameters]
+        if not self.accumulators:
+            return [
+                f"def __f({', '.join([*head, *self.parameters])}):",
+                f"    return __ktask_run(__chunk, __run, __ctl, __n, ({', '.join(given)},))",
+            ]
+        names = [a[0] for a in self.accumulators]
+        inits = [name for a in names for name in (a, f"__neutral_{a}")]
+        lines = [f"def __f({', '.join([*head, '__threads', *self.parameters, *inits])}):"]
+        lines += [f"    __{a} = __full((__threads, 8), __neutral_{a})" for a in names]
+        given += [f"__{a}" for a in names]
+        lines += [f"    __error = __ktask_run(__chunk, __run, __ctl, __n, ({', '.join(given)},))"]
+        lines += ["    for __t in range(__threads):"]
+        lines += [f"        {a} = {combine.format(a, f'__{a}[__t, 0]')}" for a, _, combine in self.accumulators]
+        return [*lines, f"    return __error, {', '.join(names)}"]
 
     def _parse(self) -> ast.FunctionDef:
         try:
@@ -286,7 +323,7 @@ class Source:
         )
 
     def _accumulator(self, parameter: inspect.Parameter) -> tuple[str, Any, str]:
-        """Its name, what it begins with, and the name of NumPy's way to combine its parts."""
+        """Its name, what it begins with, and how its parts are combined."""
         name = parameter.name
         if parameter.default is inspect.Parameter.empty:
             self._refuse(self.tree, f"the accumulator {name} needs a default, what it begins with: {name}=0.0")
@@ -295,8 +332,6 @@ class Source:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.AugAssign) and _is(node.target, name):
                 way = COMBINES.get(type(node.op))
-                if isinstance(node.op, ast.Sub):
-                    way = "add"
                 if way is None:
                     self._refuse(node, f"the parts of {name} could not be put together after this")
                 ways.add(way)
@@ -329,6 +364,13 @@ class Source:
         ast.copy_location(end, self.tree.body[-1])
         module = ast.Module(body=[definition], type_ignores=[])
         return ast.fix_missing_locations(module)
+
+
+@functools.cache
+def _edition() -> str:
+    """A name for the way in which loops are compiled here: numba's cache outlives a version of ktask."""
+    sources = (Path(__file__).with_name(name) for name in ("_loop.py", "_loop_numba.py"))
+    return f"{zlib.crc32(b''.join(source.read_bytes() for source in sources)):08x}"
 
 
 class _Returns(ast.NodeTransformer):

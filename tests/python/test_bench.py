@@ -18,7 +18,7 @@ from figures import Row, figure, load, peers_of, speedup
 from report import fill, table
 
 ROOT = Path(__file__).parents[2]
-SUITES = ("hot", "apart", "long", "memory", "python")
+SUITES = ("hot", "apart", "long", "memory", "python", "loop")
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None or shutil.which("make") is None, reason="needs g++ and make"
@@ -46,8 +46,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_each_suite_measures_ktask_and_those_that_are_here(quick: tuple[Path, str], suite: str) -> None:
     rows = load(quick[0] / f"{suite}.csv")
     found = set(peers_of(rows))
-    here = {"ktask", "numba prange", "ThreadPoolExecutor"} if suite == "python" else {"ktask", "libgomp static"}
-    assert here <= found
+    here = {"python": {"numba prange", "ThreadPoolExecutor"}, "loop": {"prange, OpenMP"}}.get(suite, {"libgomp static"})
+    assert here | {"ktask"} <= found
     for peer in peers_of(rows):
         assert {row.workload for row in rows if row.peer == peer} <= {c.workload for _, c in columns(suite)}
     for row in rows:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -113,6 +114,31 @@ def in_c(path: str) -> None:
         ctl = ktask.Ctl(library.slow, counter, undo_func=library.slow_undo)
         seconds = interrupted(lambda: ktask.run(0, 10**9, ctl), lambda: counter.value > 20)
         assert counter.value == 0
+        return seconds
+
+    repeat(once)
+
+
+def in_a_compiled_loop() -> None:
+    """Only the poll knows Python; what the loop holds of it is given back."""
+    import numpy as np
+
+    @ktask.loop(cache=False)
+    def spin(i, begun, out):  # type: ignore[no-untyped-def]
+        begun[0] = 1
+        x = 1.0
+        for _ in range(100_000):
+            x = 0.5 * x + 1.0
+        out[i] = x
+
+    begun, out = np.zeros(1, int), np.zeros(10**6)
+    spin(1, begun, out)
+    references = sys.getrefcount(out)
+
+    def once() -> float:
+        begun[0] = 0
+        seconds = interrupted(lambda: spin(10**6, begun, out), lambda: begun[0] == 1)
+        assert sys.getrefcount(out) == references
         return seconds
 
     repeat(once)
@@ -265,6 +291,12 @@ def test_during_python_functions(settings: dict[str, str]) -> None:
 @SETTINGS
 def test_during_c_functions(settings: dict[str, str], clib_path: Path) -> None:
     print(fresh(in_c, str(clib_path), **settings))
+
+
+@SETTINGS
+def test_during_a_compiled_loop(settings: dict[str, str]) -> None:
+    pytest.importorskip("numba")
+    print(fresh(in_a_compiled_loop, **settings))
 
 
 def test_while_waiting_for_a_helper() -> None:

@@ -135,6 +135,32 @@ def test_values_of_the_surroundings() -> None:
     assert x.tolist() == [3 * i + N for i in range(10)]
 
 
+def test_names_that_come_later() -> None:
+    """As in any function: what counts is what is there when it is called the first time."""
+
+    @ktask.loop
+    def use(i, x):  # type: ignore[no-untyped-def]
+        x[i] = later * i + MUCH_LATER  # type: ignore[name-defined]  # noqa: F821
+
+    later = 3
+    globals()["MUCH_LATER"] = 4
+    x = np.zeros(10, dtype=int)
+    use(10, x)
+    assert x.tolist() == [3 * i + 4 for i in range(10)]
+
+
+def test_a_plain_loop_is_vectorised() -> None:
+    """As numba does it for a plain loop; an index that could be negative, and so wrap around, would prevent it."""
+
+    @ktask.loop(cache=False)  # cached code does not show itself
+    def plain(i, a, x, y):  # type: ignore[no-untyped-def]
+        y[i] = a * x[i]
+
+    plain(N, 2.0, np.zeros(N), np.zeros(N))
+    code = "".join(plain._loops[True].inspect_llvm().values())
+    assert "<2 x double>" in code or "<4 x double>" in code or "<8 x double>" in code
+
+
 def test_two_dimensions_and_tuples() -> None:
     @ktask.loop
     def blur(row, image, out, weights):  # type: ignore[no-untyped-def]
@@ -302,7 +328,8 @@ def fill(i, x):
 x = np.zeros(100)
 fill(100, x)
 assert x.tolist() == list(range(100))
-print(sum(fill._compiled.stats.cache_hits.values()), sum(fill._compiled.stats.cache_misses.values()))
+stats = fill._loops[True].stats
+print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
 
