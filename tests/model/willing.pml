@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * willing.pml: callers that lend their priority and their CPU to a helper (will_one in csrc/team.c), and the helper that
- * leaves (leave in csrc/pool.c) or is sent home (dismiss) meanwhile. Checked: when all is over, every helper is back at
+ * leaves (leave in csrc/helper.c) or is sent home (dismiss) meanwhile. Checked: when all is over, every helper is back at
  * its own nice, and it is so whenever it is nobody's and no caller is about to will or restore: so no priority is kept. A
  * helper on a CPU that was lent is placed anew when it is called, or has the mark by which it will be the time after.
  *

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * helper.c: what a helper does from its birth on: it waits for a call, answers, works, leaves, and is idle again. The
+ * protocol, with its steps, is at the top of pool.c.
+ */
+#define _GNU_SOURCE
+#include "clock.h"
+#include "facts.h"
+#include "futex.h"
+#include "limits.h"
+#include "pool_private.h"
+#include "priority.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* A helper never lingers longer: about what waking it costs, so that it loses at most what it may win. */
+enum { LINGER_NS = 50000 };
+
+/* While it lingers: how often it lets others run, and the gap in its own time that tells that they did. */
+enum { YIELD_NS = 2000, PREEMPTED_NS = 10000 };
+
+/* Waits awake for a call, until that no longer pays or somebody else wants the CPU. */
+static void linger(struct helper *h)
+{
+	uint64_t last = clock_ns(), end = last + LINGER_NS, yielded = last;
+	uint32_t word;
+
+	atomic_fetch_add_explicit(&pool.nr_lingering, 1, memory_order_relaxed);
+	while (!((word = atomic_load_explicit(&h->word, memory_order_relaxed)) & CALLED)) {
+		uint64_t now = clock_ns();
+
+		if (now >= end || now - last > PREEMPTED_NS) {
+			if (atomic_compare_exchange_strong_explicit(&h->word, &word, word ^ (LINGERING ^ PARKED),
+								    memory_order_relaxed, memory_order_relaxed))
+				break;
+			continue; /* called at the last moment */
+		}
+		last = now;
+		if (now - yielded > YIELD_NS) {
+			yielded = now;
+			sched_yield();
+		}
+		for (int i = 0; i < 8; i++)
+			clock_pause();
+	}
+	atomic_fetch_sub_explicit(&pool.nr_lingering, 1, memory_order_relaxed);
+}
+
+/* Somebody else wants this helper's CPU: fewer of them from now on, and this one sleeps until it is called. */
+static void go_home(struct helper *h, struct team *team)
+{
+	if (team)
+		atomic_fetch_add_explicit(&team->nr_retreated, 1, memory_order_relaxed);
+	/* In a team it is one of those at work. */
+	retreat(limits_running() - (team ? 1 : 0));
+	h->lingers = false;
+}
+
+bool pool_wants_back(int helper, uint64_t now)
+{
+	struct helper *h = &pool.helpers[helper];
+
+	if (pool.stubborn || !waits_at_work(&h->waits, now))
+		return false;
+	go_home(h, serving);
+	return true;
+}
+
+static void sleep_until_woken(struct helper *h, uint32_t word)
+{
+	uint64_t now;
+
+	waits_before_sleep(&h->waits);
+	futex_wait(&h->word, word, FUTEX_FOREVER);
+	now = clock_ns();
+	waits_after_sleep(&h->waits, now);
+	/* Sent home before it came: then it is asked here whether it would have come late. */
+	if (!(atomic_load_explicit(&h->word, memory_order_relaxed) & CALLED) && !pool.stubborn &&
+	    waits_late(&h->waits, now))
+		go_home(h, NULL);
+}
+
+/* Steps 4 and 5. */
+static void await_call(struct helper *h)
+{
+	for (;;) {
+		uint32_t word = atomic_load_explicit(&h->word, memory_order_relaxed);
+
+		if (word & CALLED) {
+			if (atomic_compare_exchange_strong_explicit(&h->word, &word,
+								    (word & ~(uint32_t)(STATE | CALLED)) | RUNNING,
+								    memory_order_acq_rel, memory_order_relaxed))
+				return;
+		} else if ((word & STATE) == LINGERING) {
+			linger(h);
+		} else {
+			sleep_until_woken(h, word);
+		}
+	}
+}
+
+void take_back(struct helper *h, unsigned lent)
+{
+	if (lent & LENT_PRIORITY)
+		priority_restore(h->tid);
+	if (lent & LENT_CPU) {
+		h->placed = 0; /* anew at the next call, also when it lingers */
+		h->placed_off = -1;
+	}
+}
+
+/* Step 6. */
+static void leave(struct helper *h, struct team *team)
+{
+	unsigned lent;
+	uint32_t here;
+
+	/*
+	 * This and the exchange are sequentially consistent, as are their counterparts in will_one: either this helper
+	 * sees what it was lent, or the caller sees that it has left, or both. Then the loan goes back.
+	 */
+	atomic_fetch_and(&team->called[h->id / HELPER_BITS], ~(UINT64_C(1) << (h->id % HELPER_BITS)));
+	lent = atomic_exchange(&h->lent, 0);
+	take_back(h, lent);
+	if (team != &pool.surveyors) {
+		limits_stand(h->seat);
+		limits_give_back();
+	}
+	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
+	if (here & TEAM_CALLER_SLEEPS && (lent || here == (TEAM_CALLER_SLEEPS | 1)))
+		futex_wake(&team->here);
+}
+
+/* Step 7. */
+static void become_idle(struct helper *h)
+{
+	uint32_t word = atomic_load_explicit(&h->word, memory_order_relaxed);
+
+	h->idle_since = clock_ns();
+	atomic_store_explicit(&h->word, (word & ~(uint32_t)STATE) | (h->lingers ? LINGERING : PARKED),
+			      memory_order_relaxed);
+	set_idle(h);
+}
+
+/* A thread function has ended this thread: the next call makes another one. */
+static void helper_ends(void *arg)
+{
+	struct helper *h = arg;
+
+	h->born = false;
+	h->lingers = false;
+	waits_close(&h->waits);
+	h->waits = (struct waits){ 0 };
+	leave(h, serving);
+	become_idle(h);
+}
+
+/*
+ * When the last CPU goes offline that a thread may use, Linux lets it use all for good. Then the next call has to place
+ * this helper anew.
+ */
+static void notice_if_strayed(struct helper *h)
+{
+	struct cpus now, own;
+
+	topology_allowed(pthread_self(), &now);
+	topology_cpus(&pool.topology, h->node, &own);
+	for (int i = 0; i < CPUS_WORDS; i++) {
+		if (now.word[i] & ~own.word[i]) {
+			h->placed = 0;
+			h->placed_off = -1;
+			return;
+		}
+	}
+}
+
+void *helper_main(void *arg)
+{
+	struct helper *h = arg;
+	unsigned forks = pool_forks();
+	char name[32];
+
+	snprintf(name, sizeof(name), "ktask/%d.%d", pool.topology.nodes[h->node].nid, h->id - pool.first[h->node]);
+	name[15] = '\0'; /* what the kernel keeps */
+	pthread_setname_np(pthread_self(), name);
+	h->tid = gettid();
+	thread_number = h->id + 1;
+	waits_open(&h->waits);
+	priority_step_back();
+	if (atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed) == 1)
+		futex_wake(&pool.coming);
+	for (;;) {
+		struct team *team;
+		uint64_t now, answer;
+
+		await_call(h);
+		team = atomic_load_explicit(&h->team, memory_order_relaxed);
+		now = clock_ns();
+		answer = now - h->called_at;
+		h->unanswered_ns = 0;
+		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
+		serving = team;
+		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now)) {
+			go_home(h, team);
+		} else {
+			if (answer > PREEMPTED_NS / 2) {
+				pool_answered(answer);
+				notice_if_strayed(h);
+			}
+			pthread_cleanup_push(helper_ends, h);
+			team->work(team, h->id, h->node);
+			pthread_cleanup_pop(0);
+		}
+		serving = NULL;
+		/* The thread function forked, and this is the child: a pthread's return would end it with exit(0), too. */
+		if (pool_forks() != forks)
+			exit(0);
+		leave(h, team);
+		if (facts_are_stale(h->called_at))
+			facts_survey(false);
+		become_idle(h);
+	}
+	return NULL;
+}
