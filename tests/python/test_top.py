@@ -112,8 +112,11 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     pytest.importorskip("rich")
     ours, theirs = os.openpty()
     shown = b""
+    # Ctrl-C works also where the tests themselves were started in the background, which ignores it.
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code += "; from ktask.__main__ import main; sys.exit(main(sys.argv[1:]))"
     with subprocess.Popen(
-        [sys.executable, "-m", "ktask", "top", "--every", "0.05"],
+        [sys.executable, "-c", code, "top", "--every", "0.05"],
         env={**os.environ, "KTASK_TABLE": str(tmp_path / "door"), "TERM": "xterm", "COLUMNS": "120"},
         stdout=theirs,
         stderr=theirs,
