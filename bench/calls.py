@@ -72,16 +72,6 @@ class Ktask(Peer):
         return partial(self.ktask.parallel_for, work, n)
 
 
-class KtaskNumpy(Peer):
-    """ktask's own ufuncs."""
-
-    def __init__(self) -> None:
-        self.numpy = importlib.import_module("ktask.numpy")
-
-    def exp(self, x: Any, y: Any) -> Run:
-        return partial(self.numpy.exp, x, out=y)
-
-
 class NumbaPrange(Peer):
     """numba.njit(parallel=True), with the threading layer that it chooses."""
 
@@ -171,7 +161,6 @@ class Numexpr(Peer):
 
 PEERS: dict[str, Callable[[], Peer]] = {
     "ktask": Ktask,
-    "ktask.numpy": KtaskNumpy,
     "numba prange": NumbaPrange,
     "ThreadPoolExecutor": Futures,
     "joblib threads": Joblib,

@@ -26,7 +26,6 @@ from figures import (
 
 STYLE: dict[str, dict[str, Any]] = {
     "ktask": {"color": "#d1242f", "linewidth": 2.4, "zorder": 3},
-    "ktask.numpy": {"color": "#8250df", "linewidth": 2.4, "zorder": 3},
 }
 COLORS = ("#0969da", "#7fb2e6", "#1a7f37", "#7fc08f", "#9a6700", "#57606a", "#bc8cff")
 

@@ -29,7 +29,6 @@ from peers import BUILD, HERE, PEERS, build, build_common, start
 
 PYTHON_PEERS = {  # and what each is installed as
     "ktask": "ktask",
-    "ktask.numpy": "ktask",
     "numba prange": "numba",
     "ThreadPoolExecutor": "",
     "joblib threads": "joblib",
@@ -88,7 +87,7 @@ SUITES = {
 
 def installed(peer: str, package: str) -> bool:
     """Can this Python import it?"""
-    module = {"ThreadPoolExecutor": "concurrent.futures", "ktask.numpy": "ktask.numpy"}.get(peer, package)
+    module = "concurrent.futures" if peer == "ThreadPoolExecutor" else package
     return subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
 
 
