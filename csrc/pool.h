@@ -71,7 +71,7 @@ bool pool_is_overfull(uint64_t now);
 /* Grows by one in each forked child: the threads of a team with an older number do not exist here. */
 unsigned pool_forks(void);
 
-/* What it costs to wake a helper, and how long that takes to answer, in ns: measured at each wake, smoothed. */
+/* What it costs to wake a helper, and how long that takes to answer, in ns: measured at each wake; a mean, and a median. */
 uint64_t pool_wake_ns(void);
 uint64_t pool_answer_ns(void);
 

@@ -5,6 +5,7 @@
  */
 #include "check.h"
 #include "ktask.h"
+#include "threads.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -123,16 +124,7 @@ static long helpers_switches(void)
 
 	CHECK(dir);
 	for (struct dirent *d; (d = readdir(dir));) {
-		char path[300], name[32] = "";
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", d->d_name);
-		f = d->d_name[0] == '.' ? NULL : fopen(path, "r");
-		if (!f)
-			continue;
-		CHECK(fgets(name, sizeof(name), f));
-		fclose(f);
-		if (strncmp(name, "ktask/", 6) != 0)
+		if (!is_helper(d->d_name))
 			continue;
 		while (state(d->d_name) != 'S')
 			sched_yield();

@@ -6,6 +6,7 @@
  */
 #include "check.h"
 #include "ktask.h"
+#include "threads.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -91,16 +92,7 @@ static void check_helpers_nice(int nice)
 
 	CHECK(dir);
 	for (struct dirent *d; (d = readdir(dir));) {
-		char path[300], name[32] = "";
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", d->d_name);
-		f = d->d_name[0] == '.' ? NULL : fopen(path, "r");
-		if (!f)
-			continue;
-		CHECK(fgets(name, sizeof(name), f));
-		fclose(f);
-		if (strncmp(name, "ktask/", 6) == 0)
+		if (is_helper(d->d_name))
 			CHECK(getpriority(PRIO_PROCESS, (id_t)atoi(d->d_name)) == nice);
 	}
 	closedir(dir);
