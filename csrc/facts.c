@@ -26,7 +26,8 @@ enum { STALE_NS = 100000000 };
 enum { LOOK_AGAIN_NS = 1000000 };
 
 static _Atomic uint32_t busy;
-static _Atomic uint64_t stale_at;
+static _Atomic uint64_t stale_at;	/* the next one, of whatever kind, is due */
+static _Atomic uint64_t whole_stale_at; /* the next one that opens files, so that those in runs do not put it off */
 static _Atomic unsigned surveys;
 static atomic_bool forked;
 
@@ -76,6 +77,8 @@ static void survey(bool in_run)
 	bool renew = came_or_went || (!in_run && atomic_exchange_explicit(&forked, false, memory_order_relaxed));
 
 	atomic_store_explicit(&stale_at, clock_ns() + STALE_NS, memory_order_relaxed);
+	if (!in_run)
+		atomic_store_explicit(&whole_stale_at, clock_ns() + STALE_NS, memory_order_relaxed);
 	if (came_or_went) {
 		struct cpus cpus;
 
@@ -107,9 +110,9 @@ void facts_start(struct topology *of, void (*to_heed)(const struct facts *facts)
 	facts_refresh(NULL);
 }
 
-bool facts_are_stale(uint64_t now)
+bool facts_are_stale(bool in_run, uint64_t now)
 {
-	return now >= atomic_load_explicit(&stale_at, memory_order_relaxed);
+	return now >= atomic_load_explicit(in_run ? &stale_at : &whole_stale_at, memory_order_relaxed);
 }
 
 void facts_survey(bool in_run)
@@ -142,4 +145,5 @@ void facts_forked(void)
 	atomic_store_explicit(&forked, true, memory_order_relaxed);
 	atomic_store_explicit(&busy, 0, memory_order_relaxed);
 	atomic_store_explicit(&stale_at, 0, memory_order_relaxed);
+	atomic_store_explicit(&whole_stale_at, 0, memory_order_relaxed);
 }

@@ -21,8 +21,8 @@ struct facts {
  */
 void facts_start(struct topology *topology, void (*heed)(const struct facts *facts));
 
-/* Is the last survey so long ago that another one is due? */
-bool facts_are_stale(uint64_t now);
+/* Is the last survey so long ago that another one is due? In the middle of a run any will do. */
+bool facts_are_stale(bool in_run, uint64_t now);
 
 /*
  * A survey, unless another thread is about it. In the middle of a run it opens nothing, and looks at the quota and the

@@ -219,7 +219,7 @@ void *helper_main(void *arg)
 		if (pool_forks() != forks)
 			exit(0);
 		leave(h, team);
-		if (facts_are_stale(h->called_at))
+		if (facts_are_stale(false, h->called_at))
 			facts_survey(false);
 		become_idle(h);
 	}

@@ -154,7 +154,7 @@ void pool_doubt_answers(void)
 
 bool pool_is_overfull(uint64_t now)
 {
-	if (facts_are_stale(now))
+	if (facts_are_stale(true, now))
 		facts_survey(true);
 	return limits_running() > limits_max();
 }
