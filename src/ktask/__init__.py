@@ -36,6 +36,7 @@ from ktask._places import nodes_of
 from ktask._reduce import map, reduce
 from ktask._run import Report, last_report, parallel_for, run, run_numa
 from ktask._trace import Event, Trace
+from ktask._tracing import trace
 
 __version__ = "0.1.0"
 
@@ -70,7 +71,8 @@ __all__ = [
     "refresh",
     "run",
     "run_numa",
+    "trace",
 ]
 
-for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace, limits):
+for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace, limits, trace):
     _class.__module__ = "ktask"  # the name to know it by, in tracebacks too
