@@ -51,10 +51,13 @@ test-numpy: $(VENV)/.test ## NumPy's own tests of ufuncs, with ktask doing the w
 	for cut in 0 1; do KTASK_TEST_CUT=$$cut PYTHONPATH=tests/numpy $(BIN)/python -m pytest -c /dev/null -q -p accelerated \
 		-p no:cacheprovider --pyargs numpy._core.tests.test_ufunc numpy._core.tests.test_umath || exit 1; done
 
+docs: $(VENV)/.docs ## the documentation site, in build/docs; a warning is an error
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
+
 lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
-	$(BIN)/ruff check src tests bench examples setup.py
-	$(BIN)/ruff format --check src tests bench examples setup.py
+	$(BIN)/ruff check src tests bench examples docs setup.py
+	$(BIN)/ruff format --check src tests bench examples docs setup.py
 	$(MAKE) -C tests/c lint CLANG_FORMAT=$(abspath $(BIN)/clang-format)
 
 model: ## explore the protocols with model checkers
@@ -117,4 +120,9 @@ $(VENV)/.bench: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[bench]'
 	touch $@
 
-.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench lint model asan-python soak coverage mutants lib clean
+# ktask is there already: this adds what its extra names.
+$(VENV)/.docs: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet 'ktask[docs]'
+	touch $@
+
+.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench docs lint model asan-python soak coverage mutants lib clean
