@@ -10,6 +10,7 @@
 #include "limits.h"
 #include "pool_private.h"
 #include "priority.h"
+#include "tid.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -186,7 +187,7 @@ void *helper_main(void *arg)
 	snprintf(name, sizeof(name), "ktask/%d.%d", pool.topology.nodes[h->node].nid, h->id - pool.first[h->node]);
 	name[15] = '\0'; /* what the kernel keeps */
 	pthread_setname_np(pthread_self(), name);
-	h->tid = gettid();
+	h->tid = this_tid();
 	thread_number = h->id + 1;
 	waits_open(&h->waits);
 	priority_step_back();
