@@ -54,6 +54,12 @@ test-numpy: $(VENV)/.test ## NumPy's own tests of ufuncs, with ktask doing the w
 docs: $(VENV)/.docs ## the documentation site, in build/docs; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
 
+dist: $(VENV)/.release ## source distribution and wheel, in dist/: the same bits for the same commit
+	umask 022; SOURCE_DATE_EPOCH=$$(git log -1 --pretty=%ct) $(BIN)/python -m build --outdir dist .
+
+dist-check: $(VENV)/.release ## what is released: same bits twice, the ABIs, the components, an installation
+	PYTHON=$(abspath $(BIN)/python) tests/release/check.sh
+
 lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
 	$(BIN)/ruff check src tests bench examples docs setup.py
@@ -120,9 +126,9 @@ $(VENV)/.bench: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[bench]'
 	touch $@
 
-# ktask is there already: this adds what its extra names.
-$(VENV)/.docs: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet 'ktask[docs]'
+# ktask is there already: these add what its extras name.
+$(VENV)/.docs $(VENV)/.release: $(VENV)/.%: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet 'ktask[$*]'
 	touch $@
 
-.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench docs lint model asan-python soak coverage mutants lib clean
+.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench docs dist dist-check lint model asan-python soak coverage mutants lib clean

@@ -1,4 +1,4 @@
-"""All is in pyproject.toml, but for what it cannot say: the cffi modules, their stable ABI, and an sdist of the same bits."""
+"""All is in pyproject.toml, but for what it cannot say: cffi modules, the stable ABI, and an sdist of the same bits."""
 
 import gzip
 import os
