@@ -66,7 +66,8 @@ def text_of(comment: str) -> str:
 def intro_of(header: str) -> str:
     """The first comment after the licence's."""
     comments = (text_of(m[0]) for m in BLOCK.finditer(source_of(header)) if m["comment"])
-    return next(text for text in comments if text.startswith(f"{header}: ")).removeprefix(f"{header}: ")
+    text = next(text for text in comments if text.startswith(f"{header}: ")).removeprefix(f"{header}: ")
+    return text[0].upper() + text[1:]
 
 
 def source_of(header: str) -> str:
@@ -192,9 +193,14 @@ class CHeader(SphinxDirective):
         return parent.children
 
 
+def forget(app: Sphinx, env: BuildEnvironment, page: str) -> None:
+    """What a page has shown, before it is read again."""
+    env.__dict__.get("c_header_shown", {}).pop(page, None)
+
+
 def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
     """Is every declaration of the headers on some page?"""
-    pages = [page for name, page in env.__dict__.get("c_header_shown", {}).items() if name in env.found_docs]
+    pages = env.__dict__.get("c_header_shown", {}).values()
     for header in sorted({header for page in pages for header in page}):
         shown = set().union(*(page.get(header, set()) for page in pages))
         for entry in entries_of(header):
@@ -206,5 +212,6 @@ def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """For Sphinx."""
     app.add_directive("c-header", CHeader)
+    app.connect("env-purge-doc", forget)
     app.connect("env-check-consistency", check_complete)
     return {"parallel_read_safe": False, "parallel_write_safe": True}
