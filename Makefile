@@ -52,7 +52,7 @@ test-numpy: $(VENV)/.test ## NumPy's own tests of ufuncs, with ktask doing the w
 		-p no:cacheprovider --pyargs numpy._core.tests.test_ufunc numpy._core.tests.test_umath || exit 1; done
 
 docs: $(VENV)/.docs ## the documentation site, in build/docs; a warning is an error
-	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
+	$(BIN)/sphinx-build -q -E -W --keep-going -d build/doctrees docs build/docs
 
 dist: $(VENV)/.release ## source distribution and wheel, in dist/: the same bits for the same commit
 	umask 022; SOURCE_DATE_EPOCH=$$(git log -1 --pretty=%ct) $(BIN)/python -m build --outdir dist .

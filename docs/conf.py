@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The documentation site: `make docs` builds it into build/docs. index.md says which pages there are."""
 
+import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -46,6 +48,22 @@ def drop_patterns_without_pages(app, docname, source):
         source[0] = "\n".join(s for s in lines if not s.endswith("*") or any(Path(app.srcdir).glob(f"{s}.md")))
 
 
+def add_names_without_a_place(app, docname, source):
+    """A public name that python.md puts nowhere comes at its end."""
+    if docname == "python":
+        placed = re.findall(r"^\.\. auto\w+:: (\w+)$", source[0], re.MULTILINE)
+        others = [name for name in ktask.__all__ if name not in placed]
+        lines = [f".. auto{kind_of(getattr(ktask, name))}:: ktask.{name}" for name in others]
+        if lines:
+            source[0] += "\n".join(["", "## More", "", "```{eval-rst}", *lines, "```", ""])
+
+
+def kind_of(thing):
+    """What autodoc calls it."""
+    return "class" if inspect.isclass(thing) else "function" if callable(thing) else "data"
+
+
 def setup(app):
     """For Sphinx."""
     app.connect("source-read", drop_patterns_without_pages)
+    app.connect("source-read", add_names_without_a_place)

@@ -13,7 +13,7 @@ trap 'rm -rf "$work"' EXIT
 export PATH="$bin:$PATH"
 
 # The committed files and what was changed since, as a checkout would have them.
-commit=$(git stash create)
+commit=$(git -c user.name=check -c user.email=check stash create)
 commit=${commit:-HEAD}
 SOURCE_DATE_EPOCH=$(git log -1 --pretty=%ct)
 export SOURCE_DATE_EPOCH
