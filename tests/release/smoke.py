@@ -39,13 +39,12 @@ def main() -> None:
     numbers = (ctypes.c_long * 1000)()
     kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_long, ctypes.c_long, ctypes.POINTER(ctypes.c_long))
 
-    @kind
     def number(start: int, end: int, x: "ctypes._Pointer[ctypes.c_long]") -> int:
         for i in range(start, end):
             x[i] = i
         return 0
 
-    ktask.run(0, 1000, ktask.Ctl(number, ctypes.addressof(numbers)))
+    ktask.run(0, 1000, ktask.Ctl(kind(number), ctypes.addressof(numbers)))
     assert list(numbers) == list(range(1000))
 
     buffer = bytearray(b"x" * (4 << 20))
