@@ -2,13 +2,12 @@
 """The directive `c-header`: shows declarations of a C header, each with the comment that stands before it.
 
     .. c-header:: ktask.h
-       :inner: ktask_tile_of
 
        ktask_run ktask_run_numa
 
 The argument is a file of csrc/include/, the words below are what to show of it; without any, it is the header's first
-comment. `inner` names what users need not know. All other declarations have to be shown somewhere: what is missing is a
-warning, as is what is named but not there.
+comment. With the option `rest` it is all that this page has not shown yet, but for what `inner` names, which users
+need not know. What is named but not there is a warning.
 
 How a header has to be written: a comment belongs to what follows it without an empty line, one declaration or several.
 In a comment, what is indented by a tab's width is code, and a line of two spaces and an error's name tells of it.
@@ -16,7 +15,6 @@ What `#else /* !CONFIG_KTASK */` begins is the same again, for builds without th
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +22,6 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -75,8 +72,9 @@ def source_of(header: str) -> str:
     return SERIAL.sub("", (INCLUDE / header).read_text(encoding="utf-8"))
 
 
-def entries_of(header: str) -> Iterator[Entry]:
+def entries_of(header: str) -> list[Entry]:
     """What the header declares, in its order."""
+    entries: list[Entry] = []
     comment, entry = "", None
     for m in BLOCK.finditer(source_of(header)):
         if m["gap"]:
@@ -84,14 +82,15 @@ def entries_of(header: str) -> Iterator[Entry]:
         elif m["comment"]:
             comment, entry = text_of(m[0]), None
         elif m["struct"]:
-            yield Entry(comment, {m["struct_name"]: f"{m['kind']}:: {m['struct_name']}"}, m[0])
+            entries.append(Entry(comment, {m["struct_name"]: f"{m['kind']}:: {m['struct_name']}"}, m[0]))
             comment = ""
         elif not m["other"] and not (m["macro"] and re.search(r"_H$|^CONFIG_KTASK$", m["macro_name"])):
             name, line = declared(m)
             if entry is None:
                 entry = Entry(comment, {})
-                yield entry  # the declarations that follow at once are added to it before it is used
+                entries.append(entry)
             entry.declared[name] = line
+    return entries
 
 
 def declared(m: re.Match[str]) -> tuple[str, str]:
@@ -166,7 +165,7 @@ class CHeader(SphinxDirective):
     """See the top of the file."""
 
     required_arguments = 1
-    option_spec = {"inner": directives.unchanged}  # noqa: RUF012
+    option_spec = {"inner": directives.unchanged, "rest": directives.flag}  # noqa: RUF012
     has_content = True
 
     def run(self) -> list[nodes.Node]:
@@ -174,44 +173,27 @@ class CHeader(SphinxDirective):
         header = self.arguments[0]
         self.env.note_dependency(str(INCLUDE / header))
         self.env.note_dependency(__file__)
-        seen = self.env.__dict__.setdefault("c_header_shown", {}).setdefault(self.env.docname, {})
-        shown = seen.setdefault(header, set())
+        shown = self.env.temp_data.setdefault(f"c_header of {header}", set())
         shown.update(self.options.get("inner", "").split())
-        wanted = " ".join(self.content).split()
-        lines = [] if wanted else paragraphs(intro_of(header))
-        entries = list(entries_of(header))
+        names = {name: entry for entry in entries_of(header) for name in entry.declared}
+        wanted = [name for name in names if name not in shown] if "rest" in self.options else self.names()
+        lines = [] if wanted or "rest" in self.options else paragraphs(intro_of(header))
         for name in wanted:
-            found = [e for e in entries if name in e.declared]
-            if not found:
+            if name not in names:
                 logger.warning("%s declares no %s", header, name, location=self.get_location())
-            for entry in found:
-                if not shown & entry.declared.keys():
-                    lines += written(entry)
-                shown.update(entry.declared)
+            elif name not in shown:
+                lines += written(names[name])
+                shown.update(names[name].declared)
         parent = nodes.Element()
         self.state.nested_parse(StringList(lines, source=header), 0, parent)
         return parent.children
 
-
-def forget(app: Sphinx, env: BuildEnvironment, page: str) -> None:
-    """What a page has shown, before it is read again."""
-    env.__dict__.get("c_header_shown", {}).pop(page, None)
-
-
-def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
-    """Is every declaration of the headers on some page?"""
-    pages = env.__dict__.get("c_header_shown", {}).values()
-    for header in sorted({header for page in pages for header in page}):
-        shown = set().union(*(page.get(header, set()) for page in pages))
-        for entry in entries_of(header):
-            missing = entry.declared.keys() - shown
-            if missing:
-                logger.warning("%s: %s is on no page (c-header)", header, ", ".join(sorted(missing)))
+    def names(self) -> list[str]:
+        """The words of its content."""
+        return " ".join(self.content).split()
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """For Sphinx."""
     app.add_directive("c-header", CHeader)
-    app.connect("env-purge-doc", forget)
-    app.connect("env-check-consistency", check_complete)
-    return {"parallel_read_safe": False, "parallel_write_safe": True}
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
