@@ -34,6 +34,7 @@ BLOCK = re.compile(
     (?P<comment> /\* (?: [^\n]*?\*/\n | \n.*?^[ ]\*/\n ))
   | (?P<macro> \#define[ ] (?P<macro_name>\w+) (?P<parameters>\([^)]*\))? (?: [^\n]*\\\n )* [^\n]*\n )
   | (?P<struct> (?P<kind>struct|enum)[ ] (?P<struct_name>\w+) [ ]\{\n .*?^\};\n )
+  | (?P<constants> enum[ ]\{ [^\n]* \};\n )
   | (?P<inline> static[ ]inline[ ] (?P<head>[^{]*?)\n \{\n .*?^\}\n )
   | (?P<prototype> (?!\#|extern|\}) (?P<signature>\w[^;{]*);[^\n]*\n )
   | (?P<gap> \n )
@@ -83,6 +84,10 @@ def entries_of(header: str) -> list[Entry]:
             comment, entry = text_of(m[0]), None
         elif m["struct"]:
             entries.append(Entry(comment, {m["struct_name"]: f"{m['kind']}:: {m['struct_name']}"}, m[0]))
+            comment = ""
+        elif m["constants"]:
+            names = re.findall(r"[{,] (\w+)", m[0])
+            entries.append(Entry(comment, {name: f"macro:: {name}" for name in names}, m[0]))
             comment = ""
         elif not m["other"] and not (m["macro"] and re.search(r"_H$|^CONFIG_KTASK$", m["macro_name"])):
             name, line = declared(m)
