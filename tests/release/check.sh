@@ -7,7 +7,6 @@ cd "$(dirname "$0")/../.."
 
 python=${PYTHON:-python}
 bin=$(dirname "$("$python" -c 'import sys; print(sys.executable)')")
-root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PATH="$bin:$PATH"
