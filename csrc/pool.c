@@ -53,7 +53,8 @@
  *      is once too often. A restore that comes late may hit a helper that another team has willed meanwhile: its caller
  *      wills again when it looks the next time. A lent CPU goes back when the helper is placed for its next call; of
  *      that only its owner is told, by the mark. The helper may end its thread at any time, so here it is known by
- *      its tid, which may be nobody's any more, and not by helper->thread, whose memory goes with it.
+ *      its tid, which may be nobody's any more, and not by helper->thread, whose memory goes with it. The tid is 0 from
+ *      when another thread is made until that one has come up: it has been lent nothing.
  *
  * A thread function may end its thread. A helper then does steps 6 and 7 on its way out (helper_ends), and is born again
  * when it is called. A caller gathers before its stack goes (abandon in run.c).
