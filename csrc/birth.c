@@ -10,6 +10,9 @@
 /* After a thread could not be made, runs go on without for so long before the next try. */
 enum { NO_BIRTHS_NS = 100000000 };
 
+/* Where threads have small stacks (musl: 128 KiB), thread functions get what ktask.h says. */
+enum { STACK_SIZE = 8 << 20 };
+
 /* Only those stay open that a thread brings on itself. */
 void block_signals(sigset_t *before)
 {
@@ -30,8 +33,13 @@ static bool create(struct helper *h, const struct cpus *cpus)
 
 	if (pthread_attr_init(&attr) != 0)
 		return false;
+#ifdef __GLIBC__
 	if (cpus)
 		pthread_attr_setaffinity_np(&attr, sizeof(*cpus), (const cpu_set_t *)cpus);
+#else /* then its call places it */
+	(void)cpus;
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+#endif
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	block_signals(&before);
 	ok = pthread_create(&h->thread, &attr, helper_main, h) == 0;

@@ -10,6 +10,7 @@
 #include "limits.h"
 #include "pool_private.h"
 #include "priority.h"
+#include "tid.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -189,7 +190,7 @@ void *helper_main(void *arg)
 	name[15] = '\0'; /* what the kernel keeps */
 	pthread_setname_np(pthread_self(), name);
 	/* Who may use it has acquired a word that this thread writes later, or can do with 0. */
-	atomic_store_explicit(&h->tid, gettid(), memory_order_relaxed);
+	atomic_store_explicit(&h->tid, this_tid(), memory_order_relaxed);
 	thread_number = h->id + 1;
 	waits_open(&h->waits);
 	priority_step_back();

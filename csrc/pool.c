@@ -301,6 +301,10 @@ static int expected_helpers(void)
 		if (n < 0)
 			n = (int)sysconf(_SC_NPROCESSORS_ONLN) - 1;
 		n = n < 0 ? 0 : n > MAX_HELPERS ? MAX_HELPERS : n;
+#ifndef __GLIBC__
+		if (n == 0) /* musl's sysconf counts the CPUs that this thread may use: the next one may use more */
+			return 0;
+#endif
 		atomic_store_explicit(&expected, n, memory_order_relaxed);
 	}
 	return n;

@@ -347,7 +347,11 @@ if can_build_core():
         sources=[*sorted(map(str, Path("csrc").glob("*.c"))), "src/ktask/_numpy/loops.c"],
         include_dirs=["csrc/include", "src/ktask/_numpy"],
         libraries=["m"],
-        extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"],
+        # Without the folder's name, which differs from build to build, in what is for debuggers.
+        extra_compile_args=[
+            *("-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"),
+            f"-ffile-prefix-map={Path.cwd()}=.",
+        ],
         extra_link_args=["-pthread", "-Wl,-z,nodelete"],
     )
 else:
