@@ -84,6 +84,16 @@ extern "Python" void *py_iter(void *position, size_t size);
 extern "Python" int py_poll(size_t done, size_t total, void *arg);
 """
 
+CREW_DECLARATIONS = """
+struct crew;
+struct crew *py_crew_new(void *handle);
+void crew_free(struct crew *crew);
+bool crew_open(struct crew *crew);
+bool crew_call(struct crew *crew);
+void crew_close(struct crew *crew);
+extern "Python" bool py_crew_work(void *handle);
+"""
+
 NUMPY_DECLARATIONS = """
 typedef void (*inner_loop)(char **args, const intptr_t *dimensions, const intptr_t *steps, void *data);
 enum fold { FOLD_SERIAL, FOLD_ANYHOW, FOLD_PAIRWISE };
@@ -302,6 +312,17 @@ static ktask_thread_func const py_thread_func = python_thread, py_wrapped_thread
 static ktask_undo_func const py_undo_func = python_undo, py_wrapped_undo_func = wrapped_undo;
 """
 
+CREW_SOURCE = """
+#include "../crew.h"
+
+static bool py_crew_work(void *handle);
+
+static struct crew *py_crew_new(void *handle)
+{
+    return crew_new(py_crew_work, handle);
+}
+"""
+
 NUMPY_SOURCE = """
 #include "loops.h"
 
@@ -340,10 +361,10 @@ def can_build_core() -> bool:
 ffibuilder = FFI()
 ffibuilder.cdef(DECLARATIONS)
 if can_build_core():
-    ffibuilder.cdef(NUMPY_DECLARATIONS)
+    ffibuilder.cdef(CREW_DECLARATIONS + NUMPY_DECLARATIONS)
     ffibuilder.set_source(
         "ktask._core",
-        SOURCE + NUMPY_SOURCE,
+        SOURCE + CREW_SOURCE + NUMPY_SOURCE,
         sources=[*sorted(map(str, Path("csrc").glob("*.c"))), "src/ktask/_numpy/loops.c"],
         include_dirs=["csrc/include", "src/ktask/_numpy"],
         libraries=["m"],
