@@ -58,6 +58,7 @@ int ktask_memory_free(void *memory, size_t size);
 int ktask_memory_place(void *memory, size_t size, enum ktask_placement placement);
 int ktask_nodes_of(const void *memory, size_t size, size_t unit, struct ktask_node *nodes, size_t room);
 bool py_several_nodes(void);
+int py_max_helpers(void);
 
 /* How Python calls in. */
 struct py_call {
@@ -161,6 +162,12 @@ static uint64_t now_ns(void) /* nobody to wait for */
 }
 #endif
 
+/* By this threadpoolctl knows the module (threadpoolctl.py). */
+#if defined(__GNUC__)
+extern __attribute__((visibility("default"))) const int ktask_in_python;
+#endif
+const int ktask_in_python = 1;
+
 static THREAD_LOCAL struct ktask_report last_report;
 
 static struct ktask_report *py_last_report(void)
@@ -221,6 +228,13 @@ static bool py_several_nodes(void)
     return pool_start() && pool_topology()->nr_nodes > 1;
 }
 
+/* How many helpers may work at a time, as things are. */
+static int py_max_helpers(void)
+{
+    pool_start();
+    return pool_most_helpers();
+}
+
 /* What a unit cost the last time, in ns; 0: not known. */
 static double py_recall(uintptr_t identity)
 {
@@ -240,6 +254,11 @@ static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error
 static bool py_several_nodes(void)
 {
     return false;
+}
+
+static int py_max_helpers(void)
+{
+    return 0;
 }
 
 static double py_recall(uintptr_t identity)
