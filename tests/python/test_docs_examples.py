@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("functions.md", "loop.md")
+PAGES = ("dask.md", "executor.md", "functions.md", "joblib.md", "loop.md")
 
 
 class Block(NamedTuple):
