@@ -31,7 +31,7 @@ struct crew {
 	struct team team; /* the first member: the team of a crew is the crew */
 	bool (*work)(void *arg);
 	void *arg;
-	bool open; /* with helpers to be had */
+	_Atomic bool open; /* with helpers to be had; released when the team is ready for them */
 
 	/* Helpers do not pay, up to this time; and how long that pause is. Estimates: a lost update does no harm. */
 	_Atomic uint64_t pause_until;
@@ -87,7 +87,7 @@ struct crew *crew_new(bool (*work)(void *arg), void *arg)
 	team_init(&crew->team, help, MAX_HELPERS);
 	crew->work = work;
 	crew->arg = arg;
-	crew->open = false;
+	atomic_init(&crew->open, false);
 	atomic_init(&crew->pause_until, 0);
 	atomic_init(&crew->pause, 0);
 	return crew;
@@ -101,13 +101,16 @@ void crew_free(struct crew *crew)
 bool crew_open(struct crew *crew)
 {
 	team_init(&crew->team, help, MAX_HELPERS);
-	crew->open = team_muster(&crew->team);
-	return crew->open;
+	if (!team_muster(&crew->team))
+		return false;
+	atomic_store_explicit(&crew->open, true, memory_order_release);
+	return true;
 }
 
 bool crew_call(struct crew *crew)
 {
-	return crew->open && clock_ns() >= atomic_load_explicit(&crew->pause_until, memory_order_relaxed) &&
+	return atomic_load_explicit(&crew->open, memory_order_acquire) &&
+	       clock_ns() >= atomic_load_explicit(&crew->pause_until, memory_order_relaxed) &&
 	       team_call(&crew->team, -1);
 }
 
@@ -116,5 +119,5 @@ void crew_close(struct crew *crew)
 	/* In the child of a fork there is nobody to wait for. */
 	while (crew->team.forks == pool_forks() && !team_gather(&crew->team, GATHER_NS))
 		;
-	crew->open = false;
+	atomic_store_explicit(&crew->open, false, memory_order_relaxed); /* nobody calls any more */
 }

@@ -27,7 +27,7 @@ bool crew_open(struct crew *crew);
 
 /*
  * Calls one helper more, if the limits leave one and helpers pay: those that mostly wait (for a lock, an interpreter, the
- * disk) go home, and none is called for a while. By any thread, while the crew is open. False: none was called.
+ * disk) go home, and none is called for a while. By any thread, until the crew is being closed. False: none was called.
  */
 bool crew_call(struct crew *crew);
 

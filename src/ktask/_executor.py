@@ -34,7 +34,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.thread import BrokenThreadPool
 from logging import getLogger
-from math import inf
 from time import monotonic, process_time, sleep
 from typing import Any, ParamSpec, TypeVar
 
@@ -174,7 +173,8 @@ class _Work:
         self.leading = False
         self.gathering = False  # the leader waits for its helpers
         self.watching = False
-        self.waiting = False  # calls do little else
+        self.waiting = False  # calls do little else,
+        self.looked_at = (0.0, 0.0)  # as of then, and the process's CPU time until then
         self.crew: Any = None
         self.calling = threading.Lock()  # held while a helper is called: the crew is not closed meanwhile
         self.call_again_at = 0.0
@@ -364,7 +364,8 @@ class _Work:
                     since = now
                 elif in_time and any(map(_is_asleep, self.under_way)):
                     needed = True
-                    self.waiting = process_time() - cpu < HALF_A_CPU * (now - begin)
+                    self.looked_at = begin, cpu
+                    self.waiting = self.hardly_computes(now)
                 elif self.gathering or now - since > LONG:
                     needed = True
         with self.changed:
@@ -405,19 +406,19 @@ class _Work:
 
     def make(self, call: _Call) -> None:
         self.call_helper()
-        begin, cpu = monotonic(), process_time() if self.waiting else inf
+        begin = monotonic()
         if not call.future.set_running_or_notify_cancel():
-            self.call_ends(begin, cpu)
+            self.call_ends(begin)
             return
         try:
             result = call.fn(*call.args, **call.kwargs)
         except BaseException as error:
             # First the one, so that who waits for the other finds this thread free.
-            self.call_ends(begin, cpu)
+            self.call_ends(begin)
             call.future.set_exception(error)
             del call  # or the exception, whose traceback has this frame, would keep itself alive
         else:
-            self.call_ends(begin, cpu)
+            self.call_ends(begin)
             call.future.set_result(result)
 
     def make_first(self) -> bool:
@@ -427,13 +428,20 @@ class _Work:
             self.make(call)
         return call is not None
 
-    def call_ends(self, begin: float, cpu: float) -> None:
-        seconds = monotonic() - begin
+    def hardly_computes(self, now: float) -> bool:
+        """Since it was looked at."""
+        (then, cpu_then), cpu = self.looked_at, process_time()
+        self.looked_at = now, cpu
+        return cpu - cpu_then < HALF_A_CPU * (now - then)
+
+    def call_ends(self, begin: float) -> None:
+        now = monotonic()
+        seconds = now - begin
         with self.changed:
             self.under_way.discard(threading.get_native_id())
             self.seconds += (seconds - self.seconds) / 8 if self.seconds else seconds
-            if self.waiting and seconds > PATIENCE and process_time() - cpu > HALF_A_CPU * seconds:
-                self.waiting = False
+            if self.waiting and now - self.looked_at[0] > PATIENCE:
+                self.waiting = self.hardly_computes(now)
             if self.calls:
                 self.wake_for_calls()
 

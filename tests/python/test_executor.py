@@ -53,6 +53,15 @@ def test_helpers_make_calls() -> None:
             assert time.monotonic() < deadline, "no helper ever made a call"
 
 
+def test_helpers_make_calls_again_after_calls_that_waited() -> None:
+    with ktask.Executor(max_workers=4) as executor:
+        list(executor.map(time.sleep, [0.005] * 40))
+        deadline = time.monotonic() + TIMEOUT
+        while not helpers_among({f.result() for f in [executor.submit(burn) for _ in range(100)]}, executor):
+            assert time.monotonic() < deadline, "no helper ever made a call again"
+        assert not executor._work.waiting
+
+
 def test_calls_that_wait_for_one_another() -> None:
     """Each waits for all: so as many threads are there as ``max_workers`` says, and not more."""
     for n in (2, 6, 20):
