@@ -17,7 +17,7 @@ How calls are made
      way is asleep, that waits for something, maybe for a call in the queue, and has left its CPU: the watch fills in.
      It also does, after much longer, where all look busy: a call may wait for another one and burn its CPU meanwhile.
   4. Where calls do little else than wait, that would take too long for each: then nobody watches or helps, and every
-     thread fills in, as in any other thread pool; until the process uses its CPUs again.
+     thread fills in, as in any other thread pool. That holds for a while, until the watch has found it again.
 
 So no call waits for ever for another one as long as ``max_workers`` allows both; and computing calls have no more
 threads than there are CPUs for them.
@@ -47,6 +47,9 @@ PATIENCE = 0.002
 
 LONG = 0.25
 """After so long without a call begun, the watch fills in although all look busy."""
+
+RENEWED = 0.1
+"""So often the watch has to find anew that calls do little else than wait: its patience is little beside that."""
 
 HALF_A_CPU = 0.5
 """A process that uses less of its CPUs' time than that waits for something else."""
@@ -174,7 +177,7 @@ class _Work:
         self.gathering = False  # the leader waits for its helpers
         self.watching = False
         self.waiting = False  # calls do little else,
-        self.looked_at = (0.0, 0.0)  # as of then, and the process's CPU time until then
+        self.waiting_since = 0.0  # as the watch has found
         self.crew: Any = None
         self.calling = threading.Lock()  # held while a helper is called: the crew is not closed meanwhile
         self.call_again_at = 0.0
@@ -364,8 +367,8 @@ class _Work:
                     since = now
                 elif in_time and any(map(_is_asleep, self.under_way)):
                     needed = True
-                    self.looked_at = begin, cpu
-                    self.waiting = self.hardly_computes(now)
+                    self.waiting = process_time() - cpu < HALF_A_CPU * (now - begin)
+                    self.waiting_since = now
                 elif self.gathering or now - since > LONG:
                     needed = True
         with self.changed:
@@ -428,20 +431,14 @@ class _Work:
             self.make(call)
         return call is not None
 
-    def hardly_computes(self, now: float) -> bool:
-        """Since it was looked at."""
-        (then, cpu_then), cpu = self.looked_at, process_time()
-        self.looked_at = now, cpu
-        return cpu - cpu_then < HALF_A_CPU * (now - then)
-
     def call_ends(self, begin: float) -> None:
         now = monotonic()
         seconds = now - begin
         with self.changed:
             self.under_way.discard(threading.get_native_id())
             self.seconds += (seconds - self.seconds) / 8 if self.seconds else seconds
-            if self.waiting and now - self.looked_at[0] > PATIENCE:
-                self.waiting = self.hardly_computes(now)
+            if self.waiting and now - self.waiting_since > RENEWED:
+                self.waiting = False
             if self.calls:
                 self.wake_for_calls()
 
