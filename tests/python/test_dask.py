@@ -109,12 +109,16 @@ def test_chunks_are_aligned(client: Any, tmp_path: Path) -> None:
     ktask.dask.run(client, 5, UNITS, ktask.Ctl(work, tmp_path, 100, align=64))
 
 
-def test_data_that_is_on_the_workers(client: Any, marks: Marks) -> None:
+@pytest.mark.parametrize("scattered", [False, True])
+def test_data_that_is_on_the_workers(client: Any, marks: Marks, scattered: bool) -> None:
     def work(start: int, end: int, arg: tuple[Marks, list[int]]) -> None:
         file, numbers = arg
         file.add(start, end, numbers[0])
 
-    data = client.submit(lambda m: (m, list(range(7, 100_000))), marks)
+    if scattered:
+        [data] = client.scatter([(marks, [7])], broadcast=True)
+    else:
+        data = client.submit(lambda m: (m, list(range(7, 100_000))), marks)
     ktask.dask.run(client, 0, UNITS, ktask.Ctl(work, data))
     assert marks.read() == {7}
 

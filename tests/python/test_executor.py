@@ -61,6 +61,41 @@ def test_helpers_make_calls_again_after_calls_that_waited() -> None:
             assert time.monotonic() < deadline, "no helper ever made a call again"
 
 
+def test_no_helpers_by_limit() -> None:
+    with ktask.limits(max_helpers=0), ktask.Executor(max_workers=3) as executor:
+        assert not helpers_among({f.result() for f in [executor.submit(burn) for _ in range(100)]}, executor)
+
+
+COMPUTING = """
+import hashlib, ktask, threading
+lock, data = threading.Lock(), bytes(5_000_000)
+here, seen = 0, []
+def compute(i):
+    global here
+    with lock:
+        here += 1
+        seen.append(here)
+    hashlib.sha1(data)
+    with lock:
+        here -= 1
+with ktask.Executor(8) as executor:
+    for i in range(100):
+        executor.submit(compute, i)
+print(sum(seen) / len(seen))
+"""
+
+
+def test_computing_calls_have_no_more_threads_than_cpus() -> None:
+    """With one helper, two, where a pool would have eight; but on a busy machine one may sleep when it is looked at."""
+    environment = {**os.environ, "KTASK_HELPERS": "1"}
+    for _ in range(5):
+        command = [sys.executable, "-c", COMPUTING]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env=environment, check=True)
+        if float(done.stdout) < 4:
+            return
+    pytest.fail(f"there were {done.stdout} threads at a time")
+
+
 def test_calls_that_wait_for_one_another() -> None:
     """Each waits for all: so as many threads are there as ``max_workers`` says, and not more."""
     for n in (2, 6, 20):
