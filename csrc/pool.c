@@ -17,7 +17,8 @@
  *   team->here     how many helpers were called and are not gone yet.
  *   team->called   which ones.
  *
- * Calling (team_call), by the caller or a member of the team; so team->here is above 0, or the caller is awake
+ * Calling (team_call), by the caller or a member of the team; so team->here is above 0, or the caller is awake (crew.c: by
+ * any thread, while the caller is)
  *   1. add to team->here, unless team->max is reached; take the helper: clear its idle bit. Whoever clears it is its
  *      owner. If it is not born, make its thread, which starts at 4.
  *   2. write helper->team; add to team->called.

@@ -306,6 +306,11 @@ bool team_call(struct team *team, int node)
 	return true;
 }
 
+bool team_muster(struct team *team)
+{
+	return (team->enrolled || enroll(team)) && sit_down(team);
+}
+
 static void only_survey(struct team *team, int helper, int node)
 {
 	(void)team, (void)helper, (void)node; /* before it becomes idle again, like every other */
