@@ -55,6 +55,7 @@ bool give_birth(struct helper *h, const struct cpus *cpus)
 	if (now < atomic_load_explicit(&pool.no_births_before, memory_order_relaxed))
 		return false;
 	atomic_fetch_add_explicit(&pool.coming, 1, memory_order_relaxed);
+	atomic_store_explicit(&h->tid, 0, memory_order_relaxed);
 	/* CPUs are refused when they have gone offline in the meantime; the next call will place the helper. */
 	h->born = (cpus && create(h, cpus)) || create(h, NULL);
 	if (!h->born) {
