@@ -328,7 +328,8 @@ void pool_look_again(uint64_t now)
 	struct helper *h = NULL;
 	int cpu, home;
 
-	if (pool_nr_helpers() == 0 || limits_machine_max() > 0 || !facts_are_stale(false, now) || !take_place(&pool.surveyors))
+	if (pool_nr_helpers() == 0 || limits_machine_max() > 0 || !facts_are_stale(false, now) ||
+	    !take_place(&pool.surveyors))
 		return;
 	home = topology_here(&pool.topology, &cpu);
 	for (int i = 0; i < pool.topology.nr_nodes && !h; i++)

@@ -167,7 +167,7 @@ class _Work:
         self.submitting = threading.Lock()
         # An RLock's, so that a garbage collection in the middle may drop the executor, and close the work.
         self.changed = threading.Condition()
-        # All that follows is changed with it held only.
+        # What follows is changed with it held only, but for the last two.
         self.under_way: set[int] = set()  # the threads that make calls, by the system's numbers
         self.begun = 0  # calls, ever
         self.seconds = 0.0  # what a call takes, on average; 0: not known
@@ -178,8 +178,8 @@ class _Work:
         self.watching = False
         self.waiting = False  # calls do little else,
         self.waiting_since = 0.0  # as the watch has found
-        self.crew: Any = None
         self.calling = threading.Lock()  # held while a helper is called: the crew is not closed meanwhile
+        self.crew: Any = None  # the leader's to make
         self.call_again_at = 0.0
 
     # ---- from outside ----------------------------------------------------------------------------------------------
@@ -249,7 +249,8 @@ class _Work:
             self.calls.clear()
             self.wake_to_end()
         for call in calls:
-            call.future.set_exception(BrokenThreadPool(why))
+            if call.future.set_running_or_notify_cancel():
+                call.future.set_exception(BrokenThreadPool(why))
 
     # ---- threads: with self.changed held, but for the last -----------------------------------------------------------
 
