@@ -309,7 +309,7 @@ class _Work:
         call = self.take()
         if self.crew is None and _HAS_CREWS:
             self.handle = ffi.new_handle(self)
-            self.crew = ffi.gc(lib.py_crew_new(self.handle), lib.crew_free)
+            self.crew = ffi.gc(lib.py_crew_new(self.handle), lib.crew_free) or None  # where there is no memory
         crew = self.crew
         if crew is not None:
             lib.crew_open(crew)
