@@ -54,7 +54,8 @@
  *      is once too often. A restore that comes late may hit a helper that another team has willed meanwhile: its caller
  *      wills again when it looks the next time. A lent CPU goes back when the helper is placed for its next call; of
  *      that only its owner is told, by the mark. The helper may end its thread at any time, so here it is known by
- *      its tid, which may be nobody's any more, and not by helper->thread, whose memory goes with it.
+ *      its tid, which may be nobody's any more, and not by helper->thread, whose memory goes with it. The tid is 0 from
+ *      when another thread is made until that one has come up: it has been lent nothing.
  *
  * A thread function may end its thread. A helper then does steps 6 and 7 on its way out (helper_ends), and is born again
  * when it is called. A caller gathers before its stack goes (abandon in run.c).
@@ -301,6 +302,10 @@ static int expected_helpers(void)
 		if (n < 0)
 			n = (int)sysconf(_SC_NPROCESSORS_ONLN) - 1;
 		n = n < 0 ? 0 : n > MAX_HELPERS ? MAX_HELPERS : n;
+#ifndef __GLIBC__
+		if (n == 0) /* musl's sysconf counts the CPUs that this thread may use: the next one may use more */
+			return 0;
+#endif
 		atomic_store_explicit(&expected, n, memory_order_relaxed);
 	}
 	return n;

@@ -214,10 +214,16 @@ static void abandon(void *arg)
 		;
 }
 
+/* As much of it as the program that asked for it knows. */
+static void give_report(const struct run *run, struct ktask_report *r)
+{
+	r->kr_struct_size = run->ctl.kc_report->kr_struct_size;
+	memcpy(run->ctl.kc_report, r, r->kr_struct_size < sizeof(*r) ? r->kr_struct_size : sizeof(*r));
+}
+
 static void report(const struct run *run, size_t undone)
 {
 	struct ktask_report r = {
-		.kr_struct_size = run->ctl.kc_report->kr_struct_size,
 		.kr_ns = clock_ns() - run->begin,
 		.kr_chunks = atomic_load_explicit(&run->chunks, memory_order_relaxed),
 		.kr_undone = undone,
@@ -232,7 +238,7 @@ static void report(const struct run *run, size_t undone)
 		.kr_retreated = atomic_load_explicit(&run->team.nr_retreated, memory_order_relaxed),
 	};
 
-	memcpy(run->ctl.kc_report, &r, r.kr_struct_size < sizeof(r) ? r.kr_struct_size : sizeof(r));
+	give_report(run, &r);
 }
 
 /* -1 where it makes no difference. */
@@ -295,16 +301,31 @@ static int run_cut(struct run *run)
 	return error;
 }
 
-/* A run that is over before anybody could help, with nobody to tell of it: one chunk, and nothing is prepared. */
+/* A run that is over before anybody could help: one chunk, and nothing is prepared. */
 static int run_at_once(const struct run *run, const struct ktask_node *node)
 {
 	const struct ktask_ctl *ctl = &run->ctl;
 	void *end = ctl->kc_iter_func == ktask_iter_range ? (char *)node->kn_start + node->kn_task_size
 							  : ctl->kc_iter_func(node->kn_start, node->kn_task_size);
 	int result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
+	bool failed = result != KTASK_RETURN_SUCCESS;
+	uint64_t now = clock_ns();
 
-	if (result == KTASK_RETURN_SUCCESS)
-		heartbeat_end_at_once(run, node->kn_task_size, clock_ns());
+	if (!failed)
+		heartbeat_end_at_once(run, node->kn_task_size, now);
+	if (ctl->kc_report) {
+		struct ktask_report r = {
+			.kr_ns = now - run->begin,
+			.kr_chunks = 1,
+			.kr_threads = 1,
+			.kr_error = result,
+			.kr_error_nid = failed ? node->kn_nid : NUMA_NO_NODE,
+			.kr_error_start = failed ? node->kn_start : NULL,
+			.kr_error_end = failed ? end : NULL,
+		};
+
+		give_report(run, &r);
+	}
 	return result;
 }
 

@@ -68,8 +68,8 @@ struct py_position { void *handle; void *value; };
 int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, struct py_call *call);
 int py_run_numa(struct ktask_node *nodes, size_t nr_nodes, const struct ktask_ctl *ctl, struct py_call *call);
 struct ktask_report *py_last_report(void);
-void *py_run_loop_address(void);
-void *py_thread_address(void);
+int py_run_loop(size_t n, size_t min_chunk, size_t max_threads, ktask_thread_func chunk, void *arguments);
+int ktask_thread(void);
 size_t ktask_max_threads(void);
 double py_recall(uintptr_t identity);
 void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error);
@@ -198,24 +198,17 @@ static int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, str
     return py_run_numa(&node, 1, ctl, call);
 }
 
+static int py_poll(size_t done, size_t total, void *arg);
+
 /* Called by compiled code, with what was compiled along with it (_loop_numba.py). */
-static int run_loop(size_t n, const struct ktask_ctl *ctl, ktask_thread_func chunk, void *arguments)
+static int py_run_loop(size_t n, size_t min_chunk, size_t max_threads, ktask_thread_func chunk, void *arguments)
 {
-    struct ktask_ctl own = *ctl;
+    struct ktask_node node = { NULL, n, NUMA_NO_NODE };
+    DEFINE_KTASK_CTL(ctl, chunk, arguments, min_chunk);
 
-    own.kc_thread_func = chunk;
-    own.kc_func_arg = arguments;
-    return py_run(0, n, &own, NULL);
-}
-
-static void *py_run_loop_address(void)
-{
-    return (void *)run_loop;
-}
-
-static void *py_thread_address(void)
-{
-    return (void *)ktask_thread;
+    ktask_ctl_set_max_threads(&ctl, max_threads);
+    ktask_ctl_set_poll_func(&ctl, py_poll, NULL);
+    return py_run_numa(&node, 1, &ctl, NULL);
 }
 
 #if CONFIG_KTASK
@@ -387,7 +380,11 @@ if can_build_core():
         sources=[*sorted(map(str, Path("csrc").glob("*.c"))), "src/ktask/_numpy/loops.c"],
         include_dirs=["csrc/include", "src/ktask/_numpy"],
         libraries=["m"],
-        extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"],
+        # Without the folder's name, which differs from build to build, in what is for debuggers.
+        extra_compile_args=[
+            *("-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"),
+            f"-ffile-prefix-map={Path.cwd()}=.",
+        ],
         extra_link_args=["-pthread", "-Wl,-z,nodelete"],
     )
 else:

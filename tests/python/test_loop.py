@@ -157,7 +157,7 @@ def test_a_plain_loop_is_vectorised() -> None:
         y[i] = a * x[i]
 
     plain(N, 2.0, np.zeros(N), np.zeros(N))
-    code = "".join(plain._loops[True].inspect_llvm().values())
+    code = "".join(plain._ascending.inspect_llvm().values())
     assert "<2 x double>" in code or "<4 x double>" in code or "<8 x double>" in code
 
 
@@ -328,7 +328,7 @@ def fill(i, x):
 x = np.zeros(100)
 fill(100, x)
 assert x.tolist() == list(range(100))
-stats = fill._loops[True].stats
+stats = fill._ascending.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
