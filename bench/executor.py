@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import statistics
+import subprocess
+import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -74,6 +77,30 @@ def round_trip(kind: type[ThreadPoolExecutor], call: Callable[[], None], n: int,
     return statistics.median(times)
 
 
+def keep_busy(kind: type[ThreadPoolExecutor] | None) -> None:
+    """For ever; without an executor in one thread."""
+    print("busy", flush=True)
+    while kind is None:
+        hash_long()
+    with kind() as executor:
+        futures = deque(executor.submit(hash_long) for _ in range(50))
+        while True:
+            futures.popleft().result()
+            futures.append(executor.submit(hash_long))
+
+
+def beside(kind: str) -> float:
+    """What a call takes in this process, beside another one that is busy."""
+    command = [sys.executable, __file__, kind]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as neighbour:
+        assert neighbour.stdout is not None
+        neighbour.stdout.readline()
+        time.sleep(0.3)
+        taken = serial(hash_long, 800)
+        neighbour.kill()
+    return taken
+
+
 def main() -> None:
     """Measures in turns."""
     rows: list[tuple[str, Callable[[type[ThreadPoolExecutor]], float], float | None]] = [
@@ -91,6 +118,15 @@ def main() -> None:
         theirs, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
         print(f"| {name} | {'' if alone is None else f'{alone:.1f}'} | {theirs:.1f} | {ours:.1f} |")
 
+    alone = serial(hash_long, 800)
+    kinds = ("serial", "ThreadPoolExecutor", "Executor")
+    turns = [[beside(kind) / alone for kind in kinds] for _ in range(TURNS)]
+    medians = " | ".join(f"{statistics.median(column):.2f}" for column in zip(*turns, strict=True))
+    print(f"| *another process's thread takes so many times as long beside it* | {medians} |")
+
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        kinds = {"serial": None, "ThreadPoolExecutor": ThreadPoolExecutor, "Executor": ktask.Executor}
+        keep_busy(kinds[sys.argv[1]])
     main()

@@ -167,7 +167,7 @@ class _Work:
         self.submitting = threading.Lock()
         # An RLock's, so that a garbage collection in the middle may drop the executor, and close the work.
         self.changed = threading.Condition()
-        # All that follows is changed with it held only.
+        # What follows is changed with it held only, but for the last two.
         self.under_way: set[int] = set()  # the threads that make calls, by the system's numbers
         self.begun = 0  # calls, ever
         self.seconds = 0.0  # what a call takes, on average; 0: not known
@@ -178,8 +178,8 @@ class _Work:
         self.watching = False
         self.waiting = False  # calls do little else,
         self.waiting_since = 0.0  # as the watch has found
-        self.crew: Any = None
         self.calling = threading.Lock()  # held while a helper is called: the crew is not closed meanwhile
+        self.crew: Any = None  # the leader's to make
         self.call_again_at = 0.0
 
     # ---- from outside ----------------------------------------------------------------------------------------------
@@ -249,7 +249,8 @@ class _Work:
             self.calls.clear()
             self.wake_to_end()
         for call in calls:
-            call.future.set_exception(BrokenThreadPool(why))
+            if call.future.set_running_or_notify_cancel():
+                call.future.set_exception(BrokenThreadPool(why))
 
     # ---- threads: with self.changed held, but for the last -----------------------------------------------------------
 
@@ -308,7 +309,7 @@ class _Work:
         call = self.take()
         if self.crew is None and _HAS_CREWS:
             self.handle = ffi.new_handle(self)
-            self.crew = ffi.gc(lib.py_crew_new(self.handle), lib.crew_free)
+            self.crew = ffi.gc(lib.py_crew_new(self.handle), lib.crew_free) or None  # where there is no memory
         crew = self.crew
         if crew is not None:
             lib.crew_open(crew)
