@@ -58,6 +58,7 @@ int ktask_memory_free(void *memory, size_t size);
 int ktask_memory_place(void *memory, size_t size, enum ktask_placement placement);
 int ktask_nodes_of(const void *memory, size_t size, size_t unit, struct ktask_node *nodes, size_t room);
 bool py_several_nodes(void);
+int py_max_helpers(void);
 
 /* How Python calls in. */
 struct py_call {
@@ -82,6 +83,16 @@ extern "Python" int py_thread(uintptr_t start, uintptr_t end, struct py_call *ca
 extern "Python" void py_undo(uintptr_t start, uintptr_t end, struct py_call *call);
 extern "Python" void *py_iter(void *position, size_t size);
 extern "Python" int py_poll(size_t done, size_t total, void *arg);
+"""
+
+CREW_DECLARATIONS = """
+struct crew;
+struct crew *py_crew_new(void *handle);
+void crew_free(struct crew *crew);
+bool crew_open(struct crew *crew);
+bool crew_call(struct crew *crew);
+void crew_close(struct crew *crew);
+extern "Python" bool py_crew_work(void *handle);
 """
 
 NUMPY_DECLARATIONS = """
@@ -157,6 +168,12 @@ static uint64_t now_ns(void) /* nobody to wait for */
 }
 #endif
 
+/* By this threadpoolctl knows the module (threadpoolctl.py). */
+#if defined(__GNUC__)
+extern __attribute__((visibility("default"))) const int ktask_in_python;
+#endif
+const int ktask_in_python = 1;
+
 static THREAD_LOCAL struct ktask_report last_report;
 
 static struct ktask_report *py_last_report(void)
@@ -210,6 +227,13 @@ static bool py_several_nodes(void)
     return pool_start() && pool_topology()->nr_nodes > 1;
 }
 
+/* How many helpers may work at a time, as things are. */
+static int py_max_helpers(void)
+{
+    pool_start();
+    return pool_most_helpers();
+}
+
 /* What a unit cost the last time, in ns; 0: not known. */
 static double py_recall(uintptr_t identity)
 {
@@ -229,6 +253,11 @@ static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error
 static bool py_several_nodes(void)
 {
     return false;
+}
+
+static int py_max_helpers(void)
+{
+    return 0;
 }
 
 static double py_recall(uintptr_t identity)
@@ -301,6 +330,17 @@ static ktask_thread_func const py_thread_func = python_thread, py_wrapped_thread
 static ktask_undo_func const py_undo_func = python_undo, py_wrapped_undo_func = wrapped_undo;
 """
 
+CREW_SOURCE = """
+#include "../crew.h"
+
+static bool py_crew_work(void *handle);
+
+static struct crew *py_crew_new(void *handle)
+{
+    return crew_new(py_crew_work, handle);
+}
+"""
+
 NUMPY_SOURCE = """
 #include "loops.h"
 
@@ -339,14 +379,18 @@ def can_build_core() -> bool:
 ffibuilder = FFI()
 ffibuilder.cdef(DECLARATIONS)
 if can_build_core():
-    ffibuilder.cdef(NUMPY_DECLARATIONS)
+    ffibuilder.cdef(CREW_DECLARATIONS + NUMPY_DECLARATIONS)
     ffibuilder.set_source(
         "ktask._core",
-        SOURCE + NUMPY_SOURCE,
+        SOURCE + CREW_SOURCE + NUMPY_SOURCE,
         sources=sorted(str(f) for folder in ("csrc", "src/ktask/_numpy") for f in Path(folder).glob("*.c")),
         include_dirs=["csrc/include", "src/ktask/_numpy"],
         libraries=["m"],
-        extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"],
+        # Without the folder's name, which differs from build to build, in what is for debuggers.
+        extra_compile_args=[
+            *("-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"),
+            f"-ffile-prefix-map={Path.cwd()}=.",
+        ],
         extra_link_args=["-pthread", "-Wl,-z,nodelete"],
     )
 else:
