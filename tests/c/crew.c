@@ -60,7 +60,7 @@ static void *submit(void *arg)
 
 static void take_all(void)
 {
-	for (int round = 0; round < rounds(20, 3); round++) {
+	for (int round = 0; round < rounds(6, 2); round++) {
 		struct queue q = { .callers = CALLERS };
 		pthread_t threads[CALLERS];
 
