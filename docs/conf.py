@@ -42,7 +42,7 @@ copybutton_prompt_is_regexp = True
 
 
 def drop_patterns_without_pages(app, docname, source):
-    """Where index.md names `dask*`, there need be no such page: its part of the project may not be there."""
+    """Where index.md names `seeing*`, there need be no such page: its part of the project may not be there."""
     if docname == "index":
         lines = source[0].split("\n")
         source[0] = "\n".join(s for s in lines if not s.endswith("*") or any(Path(app.srcdir).glob(f"{s}.md")))
