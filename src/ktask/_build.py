@@ -114,6 +114,12 @@ struct numpy_ufunc {
     int nin, nout, nargs; inner_loop *functions; void **data; int ntypes; const char *types; int core_enabled;
     void *vectorcall; ...;
 };
+typedef int (*arg_func)(void *elements, intptr_t n, intptr_t *index, void *array);
+struct numpy_arrfuncs { arg_func argmax, argmin; ...; };
+struct position { arg_func func; struct loop loop; };
+extern struct position py_argmins[], py_argmaxs[];
+extern arg_func const py_argmin, py_argmax;
+struct numpy_arrfuncs *py_arrfuncs(void **array_api, void *dtype);
 void py_watch_calls(void *numpys_vectorcall, void *ndarray_type, void *split_function, void **ufunc_api);
 extern void *const py_call_ufunc;
 """
@@ -377,7 +383,7 @@ if can_build_core():
     ffibuilder.set_source(
         "ktask._core",
         SOURCE + CREW_SOURCE + NUMPY_SOURCE,
-        sources=[*sorted(map(str, Path("csrc").glob("*.c"))), "src/ktask/_numpy/loops.c"],
+        sources=sorted(str(f) for folder in ("csrc", "src/ktask/_numpy") for f in Path(folder).glob("*.c")),
         include_dirs=["csrc/include", "src/ktask/_numpy"],
         libraries=["m"],
         # Without the folder's name, which differs from build to build, in what is for debuggers.
