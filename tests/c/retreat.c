@@ -134,7 +134,8 @@ static int share_of_cpu(void)
 
 			CPU_ZERO(&one);
 			CPU_SET(cpu, &one);
-			sched_setaffinity(0, sizeof(one), &one); /* refused in one test: then they spread by themselves */
+			sched_setaffinity(0, sizeof(one),
+					  &one); /* refused in one test: then they spread by themselves */
 			begin = ns_of(CLOCK_MONOTONIC);
 			while ((took = ns_of(CLOCK_MONOTONIC) - begin) < PROBE_NS)
 				;
