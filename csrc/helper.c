@@ -10,6 +10,7 @@
 #include "limits.h"
 #include "pool_private.h"
 #include "priority.h"
+#include "tid.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -106,8 +107,10 @@ static void await_call(struct helper *h)
 
 void take_back(struct helper *h, unsigned lent)
 {
-	if (lent & LENT_PRIORITY)
-		priority_restore(h->tid);
+	pid_t tid = atomic_load_explicit(&h->tid, memory_order_relaxed);
+
+	if (lent & LENT_PRIORITY && tid) /* 0: the mark is left over from the thread before */
+		priority_restore(tid);
 	if (lent & LENT_CPU) {
 		h->placed = 0; /* anew at the next call, also when it lingers */
 		h->placed_off = -1;
@@ -188,7 +191,8 @@ void *helper_main(void *arg)
 	snprintf(name, sizeof(name), "ktask/%d.%d", pool.topology.nodes[h->node].nid, h->id - pool.first[h->node]);
 	name[15] = '\0'; /* what the kernel keeps */
 	pthread_setname_np(pthread_self(), name);
-	h->tid = gettid();
+	/* Who may use it has acquired a word that this thread writes later, or can do with 0. */
+	atomic_store_explicit(&h->tid, this_tid(), memory_order_relaxed);
 	thread_number = h->id + 1;
 	waits_open(&h->waits);
 	priority_step_back();

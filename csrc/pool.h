@@ -101,6 +101,12 @@ void team_init(struct team *team, void (*work)(struct team *team, int helper, in
  */
 bool team_call(struct team *team, int node);
 
+/*
+ * By the caller: does what its first call of a helper would do before, so that any thread may call helpers from then on,
+ * until the caller gathers. False: no helpers can be had now.
+ */
+bool team_muster(struct team *team);
+
 /* How many helpers the team has now. */
 unsigned team_size(const struct team *team);
 

@@ -27,8 +27,8 @@ struct helper {
 	_Atomic(struct team *) team; /* written by the owner; others only compare it */
 	int id;
 	int node;
-	int seat;  /* the CPU whose seat it has, or had last; -1: none yet */
-	pid_t tid; /* its own, once it has answered a call */
+	int seat;	   /* the CPU whose seat it has, or had last; -1: none yet */
+	_Atomic pid_t tid; /* its thread's; 0: that one has not come up yet, and for system calls the calling thread */
 	struct waits waits;
 
 	/* The owner's. */

@@ -49,11 +49,17 @@ void record_all(const struct worker *w, enum ktask_event_kind kind, uint64_t beg
 				   });
 }
 
+/* As much of it as the program that asked for it knows. */
+static void give_report(const struct run *run, struct ktask_report *r)
+{
+	r->kr_struct_size = run->ctl.kc_report->kr_struct_size;
+	memcpy(run->ctl.kc_report, r, r->kr_struct_size < sizeof(*r) ? r->kr_struct_size : sizeof(*r));
+}
+
 void record_report(const struct worker *caller, size_t undone)
 {
 	const struct run *run = caller->run;
 	struct ktask_report r = {
-		.kr_struct_size = run->ctl.kc_report->kr_struct_size,
 		.kr_ns = clock_ns() - run->begin,
 		.kr_chunks = atomic_load_explicit(&run->chunks, memory_order_relaxed),
 		.kr_undone = undone,
@@ -70,5 +76,23 @@ void record_report(const struct worker *caller, size_t undone)
 		.kr_busy_ns = atomic_load_explicit(&run->busy_ns, memory_order_relaxed),
 	};
 
-	memcpy(run->ctl.kc_report, &r, r.kr_struct_size < sizeof(r) ? r.kr_struct_size : sizeof(r));
+	give_report(run, &r);
+}
+
+void record_at_once(const struct run *run, const struct ktask_node *node, void *end, int result, uint64_t now)
+{
+	bool failed = result != KTASK_RETURN_SUCCESS;
+	struct ktask_report r = {
+		.kr_ns = now - run->begin,
+		.kr_chunks = 1,
+		.kr_threads = 1,
+		.kr_error = result,
+		.kr_error_nid = failed ? node->kn_nid : NUMA_NO_NODE,
+		.kr_error_start = failed ? node->kn_start : NULL,
+		.kr_error_end = failed ? end : NULL,
+		.kr_why = KTASK_WHY_SHORT,
+		.kr_busy_ns = now - run->begin,
+	};
+
+	give_report(run, &r);
 }

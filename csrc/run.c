@@ -278,16 +278,19 @@ static int run_cut(struct run *run)
 	return error;
 }
 
-/* A run that is over before anybody could help, with nobody to tell of it: one chunk, and nothing is prepared. */
+/* A run that is over before anybody could help: one chunk, and nothing is prepared. */
 static int run_at_once(const struct run *run, const struct ktask_node *node)
 {
 	const struct ktask_ctl *ctl = &run->ctl;
 	void *end = ctl->kc_iter_func == ktask_iter_range ? (char *)node->kn_start + node->kn_task_size
 							  : ctl->kc_iter_func(node->kn_start, node->kn_task_size);
 	int result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
+	uint64_t now = clock_ns();
 
 	if (result == KTASK_RETURN_SUCCESS)
-		heartbeat_end_at_once(run, node->kn_task_size, clock_ns());
+		heartbeat_end_at_once(run, node->kn_task_size, now);
+	if (ctl->kc_report)
+		record_at_once(run, node, end, result, now);
 	return result;
 }
 

@@ -195,6 +195,7 @@ struct ktask_ctl {
 #define DEFINE_KTASK_CTL(ctl_name, thread_func, func_arg, min_chunk_size)                                              \
 	struct ktask_ctl ctl_name = KTASK_CTL_INITIALIZER(thread_func, func_arg, min_chunk_size)
 
+/* The iterator, and what undoes. Functions that take typed pointers need no cast. */
 #define ktask_ctl_set_iter_func(ctl, iter_func) ((void)((ctl)->kc_iter_func = (ktask_iter_func)(iter_func)))
 #define ktask_ctl_set_undo_func(ctl, undo_func) ((void)((ctl)->kc_undo_func = (ktask_undo_func)(undo_func)))
 
@@ -213,6 +214,7 @@ static inline void ktask_ctl_set_align(struct ktask_ctl *ctl, size_t align)
 	ctl->kc_align = align;
 }
 
+/* poll_func(done, total, poll_arg) is called now and then, and may stop the run. */
 static inline void ktask_ctl_set_poll_func(struct ktask_ctl *ctl, ktask_poll_func poll_func, void *poll_arg)
 {
 	ctl->kc_poll_func = poll_func;

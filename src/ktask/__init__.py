@@ -16,8 +16,10 @@ Everyday calls are ``parallel_for``, ``run`` and ``run_numa`` with a ``Ctl``; th
 
 from ktask import memory as memory
 from ktask._accelerate import accelerate_numpy
+from ktask._async import arun
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
+from ktask._executor import Executor
 from ktask._grid import parallel_for_2d
 from ktask._info import info, init, refresh
 from ktask._kernel import (
@@ -46,12 +48,14 @@ __all__ = [
     "NUMA_NO_NODE",
     "Ctl",
     "Event",
+    "Executor",
     "ForkedError",
     "Node",
     "Report",
     "TaskError",
     "Trace",
     "accelerate_numpy",
+    "arun",
     "info",
     "init",
     "ktask_ctl_set_align",
@@ -74,5 +78,5 @@ __all__ = [
     "trace",
 ]
 
-for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace, limits, trace):
+for _class in (Ctl, Event, Executor, ForkedError, Node, Report, TaskError, Trace, limits, trace):
     _class.__module__ = "ktask"  # the name to know it by, in tracebacks too

@@ -36,13 +36,13 @@ static void confine(const cpu_set_t *set)
 	CHECK(sched_setaffinity(0, sizeof(*set), set) == 0);
 }
 
-static const char identities[3];
+static const char identities[1000];
 
 /* A thread of its own: for one it has just worked for, a helper that is still awake does not look again. */
 static void *confined_thread(void *unused)
 {
 	confine(&one);
-	CHECK(helpers_called(&identities[2]) == 0);
+	CHECK(helpers_called(&identities[1]) == 0);
 	return unused;
 }
 
@@ -53,7 +53,9 @@ static void first_run_confined(void)
 	confine(&one);
 	CHECK(helpers_called(&identities[0]) == 0);
 	confine(&all);
-	CHECK(helpers_called(&identities[1]) > 0);
+	/* One that cannot be had at this moment can be sooner or later, or the test takes too long. */
+	for (size_t i = 2; helpers_called(&identities[i]) == 0; i = i + 1 < sizeof(identities) ? i + 1 : 2)
+		;
 	CHECK(pthread_create(&thread, NULL, confined_thread, NULL) == 0);
 	CHECK(pthread_join(thread, NULL) == 0);
 }

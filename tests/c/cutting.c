@@ -98,6 +98,8 @@ static void on_nodes(struct trace *trace)
 
 int main(void)
 {
+	if (UNDER_TSAN) /* it is long, and all one thread */
+		return SKIPPED;
 	for (int number = 0; number < NR_TRACES; number++) {
 		struct trace trace = trace_make(number, SHRINK);
 

@@ -10,6 +10,16 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+/* Leaks are looked for in threads, of which a child is told that it has them and has not. */
+#if UNDER_ASAN
+const char *__asan_default_options(void);
+
+const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+#endif
+
 enum { UNITS = 40, RESULT = UNITS * (UNITS - 1) / 2 };
 
 static int add(void *start, void *end, void *sum)
@@ -22,7 +32,7 @@ static int add(void *start, void *end, void *sum)
 
 static void check_library(void)
 {
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 4; i++) {
 		atomic_int sum = 0;
 		DEFINE_KTASK_CTL(ctl, add, &sum, 1);
 
@@ -251,12 +261,8 @@ int main(void)
 	sigemptyset(&own);
 	sigaddset(&own, SIGUSR1);
 	CHECK(pthread_sigmask(SIG_BLOCK, &own, NULL) == 0);
-	/*
-	 * Their own locks do not survive the fork of a process with threads: a child hangs in the first call of theirs, with or
-	 * without ktask. What fork does to our state is plain C, which tests without them, and the model, cover.
-	 */
-	if (UNDER_ASAN || UNDER_TSAN)
-		return SKIPPED;
+	if (UNDER_ASAN || UNDER_TSAN) /* whose shadow memory makes each fork take a tenth of a second */
+		setenv("CHECK_QUICK", "1", 1);
 	with_each_setting(all);
 	use_helpers(7);
 	in_child(in_company);

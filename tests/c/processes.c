@@ -325,10 +325,8 @@ int main(void)
 	setenv("KTASK_WAKE_NS", "0", 1);
 	in_child(at_once);
 	in_child(killed_at_any_time);
-	if (!UNDER_ASAN && !UNDER_TSAN) { /* their own locks do not survive the fork of a process with threads */
-		in_child(a_child_of_a_run);
-		in_child(a_child_of_the_dead);
-	}
+	in_child(a_child_of_a_run);
+	in_child(a_child_of_the_dead);
 	in_child(limited);
 	setenv("KTASK_MAX_HELPERS", "0", 1);
 	in_child(limited_by_environment);
