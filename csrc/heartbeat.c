@@ -94,6 +94,13 @@ static double price(const struct run *run)
 	return wake + 4 * (run->floor_ns - FLOOR_NS);
 }
 
+/* The strongest reason counts: at the end of each run, too little is left to call anybody. */
+static void because(struct worker *w, int why)
+{
+	if (why > w->why)
+		w->why = why;
+}
+
 /* Calls a helper if one may be had and is worth it: alone, what is left takes longer by more than that much. */
 static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 {
@@ -101,10 +108,10 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 	unsigned threads = team_size(&run->team) + 1, turn;
 	size_t remaining;
 
-	w->why = KTASK_WHY_ENOUGH;
-	if (threads >= max_threads(run))
+	if (threads >= max_threads(run)) {
+		because(w, KTASK_WHY_ENOUGH);
 		return;
-	w->why = run->reluctant ? KTASK_WHY_WAITED : KTASK_WHY_SHORT;
+	}
 	remaining = cut_remaining(&run->cut);
 	if (remaining == 0)
 		return;
@@ -114,6 +121,7 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 		double gain = ns_per_unit * (double)remaining / threads;
 
 		if (gain < least_ns) {
+			because(w, run->reluctant ? KTASK_WHY_WAITED : KTASK_WHY_SHORT);
 			if (gain > USUAL_PRICE_NS && !run->reluctant)
 				pool_doubt_answers();
 			return;
@@ -123,7 +131,8 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 	}
 	atomic_store_explicit(&run->ns_per_unit, (float)ns_per_unit, memory_order_relaxed);
 	turn = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) + 1;
-	w->why = team_call(&run->team, cut_node_in_turn(&run->cut, turn)) ? KTASK_WHY_NOT_ASKED : KTASK_WHY_NONE_FREE;
+	if (!team_call(&run->team, cut_node_in_turn(&run->cut, turn)))
+		because(w, KTASK_WHY_NONE_FREE);
 	w->called_at = w->now = clock_ns(); /* what that took is not the next chunk's */
 }
 
@@ -134,11 +143,14 @@ void heartbeat_begin(struct worker *caller)
 	uint64_t spent = short_runs.spent;
 	double ns_per_unit = run->known.ns_per_unit;
 
-	caller->why = max_threads(run) == 1 ? KTASK_WHY_ENOUGH : KTASK_WHY_SHORT;
-	if (max_threads(run) == 1)
+	if (max_threads(run) == 1) {
+		because(caller, KTASK_WHY_ENOUGH);
 		return;
-	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < WARM_NS)
+	}
+	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < WARM_NS) {
+		because(caller, KTASK_WHY_SHORT);
 		return;
+	}
 	/* What a few short units have shown says little of many: the first chunk will tell. */
 	if (run->known.rough && run->nr_chunks > FEW_CHUNKS)
 		ns_per_unit = 0;

@@ -61,7 +61,7 @@ struct worker {
 	uint64_t now;	    /* the end of its last chunk */
 	uint64_t called_at; /* when it last called a helper */
 	uint64_t polled;
-	int why; /* enum ktask_why: of its last look whether to call a helper */
+	int why; /* enum ktask_why: what kept it from calling a helper */
 	int tid; /* gettid(), if the run is traced */
 };
 

@@ -141,12 +141,13 @@ struct ktask_report {
 	void *kr_error_start;
 	void *kr_error_end;
 	unsigned kr_retreated; /* times a helper went home since somebody else wanted its CPU */
-	int kr_why;	     /* enum ktask_why: what kept the caller from calling a helper when it last thought of it */
-	uint64_t kr_busy_ns; /* the time that all threads together spent in thread function calls */
+	int kr_why;	       /* enum ktask_why: what kept the caller from calling a helper, or one more */
+	uint64_t kr_busy_ns;   /* the time that all threads together spent in thread function calls */
 };
 
+/* From the weakest to the strongest, where there were several. */
 enum ktask_why {
-	KTASK_WHY_NOT_ASKED, /* it has called one, or the run was over before it thought of it */
+	KTASK_WHY_NOT_ASKED, /* nothing: it has called one, or the run was over before it thought of it */
 	KTASK_WHY_SHORT,     /* what was left would not have taken long enough to gain by one */
 	KTASK_WHY_WAITED,    /* helpers did little but wait for each other the last time (ktask_waited) */
 	KTASK_WHY_ENOUGH,    /* there were kc_max_threads already, or as many threads as chunks or CPUs */

@@ -13,7 +13,7 @@ from ktask._summary import Row, rows_of
 if TYPE_CHECKING:
     from ktask._trace import Event, Trace
 
-NAMES = {"call": "coming", "dismiss": "sent home before it came", "stay": "at work", "will": "lent", "retreat": "retreat"}
+NAMES = {"call": "coming", "dismiss": "sent home before it came", "stay": "at work"}
 LENT = {1: "priority", 2: "CPU", 3: "priority and CPU"}
 
 

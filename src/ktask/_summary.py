@@ -39,7 +39,8 @@ def rows_of(trace: Trace, events: Iterable[Event]) -> list[Row]:
         if helper:
             row = rows.setdefault(helper, Row(f"helper {helper - 1}"))
         else:
-            row = callers.setdefault(e.tid, Row(trace.thread_names.get(e.tid, f"thread {e.tid}" if e.tid else "caller")))
+            name = trace.thread_names.get(e.tid, "thread")
+            row = callers.setdefault(e.tid, Row(f"{name} ({e.tid})" if e.tid else "caller"))
         row.events.append(e)
     if len(callers) == 1:
         next(iter(callers.values())).name = "caller"
@@ -65,14 +66,14 @@ class Summary:
 
     ``seconds``: from the first event to the last; ``seconds_in_runs``: with a run under way. ``failed``: runs that did.
     ``threads_at_work``: inside runs, on average. ``balance``: of runs with several threads, how long those were busy on
-    average, as a part of the busiest one's time; 1 is perfect, None if there was none. ``idle``: what part of their time
-    in runs threads spent on anything but chunks: waiting for the last chunk to end, for a chunk to begin.
-    ``wake_latency``: how long helpers took to come (``median``, ``p90``, ``longest``), None if none came. ``called``
-    helpers either ``came`` or were ``sent_home`` before; ``willed``: times a caller lent something to one; ``retreated``:
-    times one went home for somebody else. ``chunk_seconds`` and ``chunk_units``: ``shortest``, ``median`` and ``longest``;
-    ``histogram``: pairs of an upper limit in seconds and how many chunks took less, but not less than the one before.
-    ``busy``: of each thread, the part of ``seconds_in_runs`` that it spent in chunks. ``dropped`` events had no room, and
-    count nowhere.
+    average, as a part of the busiest one's time; 1 is perfect, None if there was none. ``idle``: what part of their
+    time in runs threads spent on anything but chunks: callers while they wait for the last helper, and all between
+    chunks. ``called`` helpers either ``came`` or were ``sent_home`` before; ``wake_latency``: how long they took to
+    come (``median``, ``p90``, ``longest``), None if none came. ``willed``: times a caller lent something to one;
+    ``retreated``: times one went home for somebody else. ``chunk_seconds`` and ``chunk_units``: ``shortest``,
+    ``median`` and ``longest``. ``histogram``: pairs of an upper limit in seconds and how many chunks took less, but not
+    less than the one before. ``busy``: of each thread, the part of ``seconds_in_runs`` that it spent in chunks.
+    ``dropped`` events had no room, and count nowhere.
     """
 
     seconds: float
@@ -206,11 +207,12 @@ class _RunSum:
         self.busy: dict[int, float] = {}
         for e in chunks:
             self.busy[e.thread] = self.busy.get(e.thread, 0.0) + e.end - e.begin
-        stays = [e for e in events if e.kind == "stay"]
-        first = {t: min(e.begin for e in chunks if e.thread == t) for t in self.busy if t and not stays}
-        # The caller is there all the time; a helper from when it came: the end of the run is what it should work to.
-        self.present = self.end - self.begin + sum(max(e.end - e.begin, 0.0) for e in stays)
-        self.present += sum(self.end - begin for begin in first.values())
+        # The caller is there all the time, a helper while it stays; in a trace of chunks alone, from its first to its last.
+        stays = [(e.begin, e.end) for e in events if e.kind == "stay"]
+        if not any(e.kind == "run" for e in events):
+            mine = [[e for e in chunks if e.thread == thread] for thread in self.busy if thread]
+            stays = [(min(e.begin for e in m), max(e.end for e in m)) for m in mine]
+        self.present = self.end - self.begin + sum(end - begin for begin, end in stays)
 
 
 def _together(spans: list[tuple[float, float]]) -> float:

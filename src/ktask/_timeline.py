@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import escape
 
 from ktask._summary import Row, Summary, duration, rows_of, some
@@ -23,7 +22,7 @@ LEFT, WIDTH, RIGHT, TOP, ROW, GAP = 128, 960, 92, 74, 30, 12
 FOLD = 30
 """The width of a time that is folded, in pixels."""
 FOLDED, MOST_FOLDS = 0.05, 8
-"""A time without runs is folded if it is longer than this part of the time in runs; the longest ones, if there are many."""
+"""A time without runs is folded if it is longer than this part of the time in runs; of many, the longest."""
 
 MOST_ROWS = 64
 MOST_MARKS = 200
@@ -42,7 +41,8 @@ text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: #24292f }
 .grid { stroke: #d8dee4; stroke-width: .7 } .axis { stroke: #8c959f }
 .call { stroke: #24292f; stroke-width: 1.6; stroke-dasharray: 1.5 2.5; fill: none }
 .home { stroke: #8c959f; stroke-width: 1.4; fill: none }
-.will { fill: #ffffff; stroke: #24292f; stroke-width: 1.3 } .retreat { fill: #d55e00; stroke: #ffffff; stroke-width: .8 }
+.will { fill: #ffffff; stroke: #24292f; stroke-width: 1.3 }
+.retreat { fill: #d55e00; stroke: #ffffff; stroke-width: .8 }
 .fold { fill: #ffffff } .crease { stroke: #8c959f; fill: none; stroke-width: .9 }
 """
 
@@ -117,7 +117,9 @@ class Scale:
                 gaps.append((until, e.begin))
             until = max(until, e.end)
         active = end - sum(b - a for a, b in gaps)
-        gaps = sorted(sorted((g for g in gaps if g[1] - g[0] > FOLDED * active), key=lambda g: g[0] - g[1])[:MOST_FOLDS])
+        gaps = sorted(
+            sorted((g for g in gaps if g[1] - g[0] > FOLDED * active), key=lambda g: g[0] - g[1])[:MOST_FOLDS]
+        )
         unfolded = end - sum(b - a for a, b in gaps)
         self.per_second = (WIDTH - FOLD * len(gaps)) / unfolded
         self.pieces: list[Piece] = []
@@ -164,10 +166,11 @@ def _grid(scale: Scale, bottom: int) -> Iterator[str]:
 def _folds(scale: Scale, bottom: int) -> Iterator[str]:
     for p in scale.pieces:
         if p.folded:
-            yield f'<g><title>{duration(p.end - p.begin)} without a run</title>'
-            yield f'<rect class="fold" x="{p.x + 4:.1f}" y="{TOP - 8}" width="{FOLD - 8}" height="{bottom - TOP + 10}"/>'
+            yield f"<g><title>{duration(p.end - p.begin)} without a run</title>"
+            height = bottom - TOP + 10
+            yield f'<rect class="fold" x="{p.x + 4:.1f}" y="{TOP - 8}" width="{FOLD - 8}" height="{height}"/>'
             for x in (p.x + 4, p.x + FOLD - 4):
-                steps = "".join(f"l{dx} 6" for _ in range((bottom - TOP + 10) // 12) for dx in (3, -3))
+                steps = "l3 6l-3 6" * (height // 12)
                 yield f'<path class="crease" d="M{x - 1.5:.1f} {TOP - 8}{steps}"/>'
             yield "</g>"
             yield _text(p.x + FOLD / 2, bottom + 30, duration(p.end - p.begin), "soft small mid")
@@ -261,7 +264,9 @@ def _chunk(chunks: Sequence[Event], node: int) -> str:
             f"on node {node}"
         )
     failed = f"; it failed: {e.result}" if e.result else ""
-    return f"{some(e.units, 'unit')} from {e.start:,} in {duration(e.end - e.begin)}, on CPU {e.cpu}, node {node}{failed}"
+    return (
+        f"{some(e.units, 'unit')} from {e.start:,} in {duration(e.end - e.begin)}, on CPU {e.cpu}, node {node}{failed}"
+    )
 
 
 def _there(e: Event) -> str:
@@ -288,7 +293,10 @@ def _legend(events: Sequence[Event], nodes: Sequence[int], y: int) -> Iterator[s
     others: dict[str, tuple[str, str]] = {
         "run": ('<rect class="run" x="0" y="-8" width="16" height="3"/>', "a run, in its caller's row"),
         "stay": ('<rect class="there" x="0" y="-10" width="16" height="12"/>', "in a run, without a chunk"),
-        "call": ('<circle cx="2" cy="-4" r="2.2" fill="#24292f"/><path class="call" d="M2 -4h16"/>', "called, on its way"),
+        "call": (
+            '<circle cx="2" cy="-4" r="2.2" fill="#24292f"/><path class="call" d="M2 -4h16"/>',
+            "called, on its way",
+        ),
         "dismiss": ('<path class="home" d="M0 -4h13m-3 -3l6 6m0 -6l-6 6"/>', "sent home before it came"),
         "will": ('<path class="will" d="M8 -9l5 9h-10z"/>', "lent priority or CPU"),
         "retreat": ('<path class="retreat" d="M8 2l-6 -11h12z"/>', "retreated"),

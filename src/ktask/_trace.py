@@ -42,8 +42,8 @@ class Event:
     - ``will``: the waiting caller lent a helper its priority (``result`` 1), its CPU (2), or both (3).
     - ``retreat``: a helper went home, since somebody else wanted its CPU.
 
-    ``thread`` 0 is the caller of the run, n the pool's helper number n - 1; ``tid`` its number in the system, or 0 where
-    that is not known. ``run`` is a number for the run.
+    ``thread`` 0 is the caller of the run, n the pool's helper number n - 1; ``tid`` its number in the system, or 0
+    where that is not known. ``run`` is a number for the run.
     """
 
     begin: float
@@ -122,8 +122,8 @@ class Trace:
     def save(self, path: str | os.PathLike[str], *, title: str = "ktask: who did what when") -> None:
         """Writes the trace to a file, by the end of its name.
 
-        ``.json``: for https://ui.perfetto.dev or chrome://tracing. ``.svg``: a picture, a row for each thread. ``.png``:
-        as ``plot`` draws it. Raises ValueError for others.
+        ``.json``: for https://ui.perfetto.dev or chrome://tracing. ``.svg``: a picture, a row for each thread.
+        ``.png``: as ``plot`` draws it. Raises ValueError for others.
         """
         suffix = os.path.splitext(path)[1].lower()
         if suffix == ".png":
