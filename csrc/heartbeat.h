@@ -5,6 +5,9 @@
 
 #include "run_private.h"
 
+/* Which kind of work it is: kc_identity, or the thread function. */
+const void *run_identity(const struct run *run);
+
 /* What is known of the run's kind of work from earlier runs; before its first chunk. */
 void heartbeat_recall(struct run *run);
 

@@ -22,6 +22,7 @@ enum { STARVED_NS = 300000 };
 void team_init(struct team *team, void (*work)(struct team *team, int helper, int node), unsigned max)
 {
 	team->work = work;
+	team->trace = NULL;
 	team->max = max;
 	team->hot = false;
 	team->forks = pool_forks();
@@ -373,6 +374,7 @@ static void dismiss(struct team *team)
 			give_place_back(team);
 			team->nr_cancelled++;
 			unanswered = clock_ns() - h->called_at;
+			team_trace(team, KTASK_EVENT_DISMISS, h, h->called_at, h->called_at + unanswered, 0);
 			pool_unanswered(unanswered);
 			h->unanswered_ns += unanswered;
 			if (h->unanswered_ns > UNANSWERED_NS && !pool.stubborn) {
@@ -433,6 +435,7 @@ static void will_one(struct team *team, struct wait *wait)
 
 		for (; bits; bits &= bits - 1) {
 			struct helper *h = &pool.helpers[i * HELPER_BITS + __builtin_ctzll(bits)];
+			uint64_t now;
 			unsigned lent;
 			pid_t tid;
 
@@ -449,8 +452,11 @@ static void will_one(struct team *team, struct wait *wait)
 			}
 			if (!lent)
 				return;
-			if (!atomic_fetch_or(&h->lent, lent))
+			if (!atomic_fetch_or(&h->lent, lent)) {
 				team->nr_willed++;
+				now = clock_ns();
+				team_trace(team, KTASK_EVENT_WILL, h, now, now, (int)lent);
+			}
 			if (atomic_load(&team->called[i]) & (bits & -bits))
 				return;
 			/* It left before the mark came. That may be another team's by now, so it stays. */

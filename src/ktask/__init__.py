@@ -20,6 +20,7 @@ from ktask._async import arun
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
 from ktask._executor import Executor
+from ktask._explain import Explanation, explain
 from ktask._grid import parallel_for_2d
 from ktask._info import info, init, refresh
 from ktask._kernel import (
@@ -37,7 +38,9 @@ from ktask._loop import loop
 from ktask._places import nodes_of
 from ktask._reduce import map, reduce
 from ktask._run import Report, last_report, parallel_for, run, run_numa
+from ktask._summary import Summary
 from ktask._trace import Event, Trace
+from ktask._tracing import trace
 
 __version__ = "0.1.0"
 
@@ -48,13 +51,16 @@ __all__ = [
     "Ctl",
     "Event",
     "Executor",
+    "Explanation",
     "ForkedError",
     "Node",
     "Report",
+    "Summary",
     "TaskError",
     "Trace",
     "accelerate_numpy",
     "arun",
+    "explain",
     "info",
     "init",
     "ktask_ctl_set_align",
@@ -74,7 +80,8 @@ __all__ = [
     "refresh",
     "run",
     "run_numa",
+    "trace",
 ]
 
-for _class in (Ctl, Event, Executor, ForkedError, Node, Report, TaskError, Trace, limits):
+for _class in (Ctl, Event, Executor, Explanation, ForkedError, Node, Report, Summary, TaskError, Trace, limits, trace):
     _class.__module__ = "ktask"  # the name to know it by, in tracebacks too

@@ -21,13 +21,23 @@ typedef void *(*ktask_iter_func)(void *position, size_t size);
 typedef int (*ktask_poll_func)(size_t done, size_t total, void *arg);
 
 struct ktask_node { void *kn_start; size_t kn_task_size; int kn_nid; };
+enum ktask_event_kind {
+    KTASK_EVENT_CHUNK, KTASK_EVENT_RUN, KTASK_EVENT_CALL, KTASK_EVENT_DISMISS, KTASK_EVENT_STAY, KTASK_EVENT_WILL,
+    KTASK_EVENT_RETREAT
+};
 struct ktask_event {
     uint64_t ke_begin, ke_end; void *ke_start; size_t ke_units; int ke_thread, ke_cpu, ke_nid, ke_result;
+    uint64_t ke_run; int ke_kind, ke_tid;
 };
 struct ktask_trace { struct ktask_event *kt_events; size_t kt_capacity, kt_count; };
+size_t ktask_set_trace(struct ktask_trace *trace);
+enum ktask_why {
+    KTASK_WHY_NOT_ASKED, KTASK_WHY_SHORT, KTASK_WHY_WAITED, KTASK_WHY_ENOUGH, KTASK_WHY_NONE_FREE
+};
 struct ktask_report {
     uint64_t kr_ns; size_t kr_chunks, kr_undone; unsigned kr_threads, kr_called, kr_cancelled, kr_willed;
-    int kr_error, kr_error_nid; void *kr_error_start, *kr_error_end; unsigned kr_retreated; ...;
+    int kr_error, kr_error_nid; void *kr_error_start, *kr_error_end; unsigned kr_retreated; int kr_why;
+    uint64_t kr_busy_ns; ...;
 };
 struct ktask_ctl {
     size_t kc_struct_size;
@@ -220,6 +230,7 @@ static int py_run_loop(size_t n, size_t min_chunk, size_t max_threads, ktask_thr
 #if CONFIG_KTASK
 #include "../chunk.h" /* from csrc/include */
 #include "../pool.h"
+#include "../trace.h"
 
 /* Does it matter where memory lies? */
 static bool py_several_nodes(void)
@@ -247,7 +258,11 @@ static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error
 
     if (!error)
         cost_remember((const void *)identity, cost_measured(units, ns, known.helpers_wait), known);
-    last_report = (struct ktask_report){ .kr_ns = ns, .kr_chunks = 1, .kr_threads = 1, .kr_error = error };
+    if (trace_is_on())
+        trace_done((const void *)identity, units, ns, error);
+    last_report = (struct ktask_report){
+        .kr_ns = ns, .kr_chunks = 1, .kr_threads = 1, .kr_error = error, .kr_why = KTASK_WHY_SHORT, .kr_busy_ns = ns
+    };
 }
 #else
 static bool py_several_nodes(void)

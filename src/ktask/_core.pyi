@@ -32,6 +32,18 @@ ffi: _FFI
 class _Lib:
     KTASK_MAX_SIZE: int
     KTASK_MAX_NODES: int
+    KTASK_EVENT_CHUNK: int
+    KTASK_EVENT_RUN: int
+    KTASK_EVENT_CALL: int
+    KTASK_EVENT_DISMISS: int
+    KTASK_EVENT_STAY: int
+    KTASK_EVENT_WILL: int
+    KTASK_EVENT_RETREAT: int
+    KTASK_WHY_NOT_ASKED: int
+    KTASK_WHY_SHORT: int
+    KTASK_WHY_WAITED: int
+    KTASK_WHY_ENOUGH: int
+    KTASK_WHY_NONE_FREE: int
     ktask_iter_range: Any
     py_thread_func: Any
     py_undo_func: Any
@@ -43,6 +55,7 @@ class _Lib:
     def ktask_refresh(self) -> int: ...
     def ktask_describe(self, text: Any, size: int, /) -> int: ...
     def ktask_describe_processes(self, text: Any, size: int, /) -> int: ...
+    def ktask_set_trace(self, trace: Any, /) -> int: ...
     def ktask_set_max_helpers(self, max: int, /) -> int: ...
     KTASK_PLACE_LOCAL: int
     KTASK_PLACE_INTERLEAVE: int

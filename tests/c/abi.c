@@ -49,6 +49,8 @@ AT_OFFSET(ktask_report, kr_error_nid, 52);
 AT_OFFSET(ktask_report, kr_error_start, 56);
 AT_OFFSET(ktask_report, kr_error_end, 64);
 AT_OFFSET(ktask_report, kr_retreated, 72);
+AT_OFFSET(ktask_report, kr_why, 76);
+AT_OFFSET(ktask_report, kr_busy_ns, 80);
 
 AT_OFFSET(ktask_event, ke_begin, 0);
 AT_OFFSET(ktask_event, ke_end, 8);
@@ -58,7 +60,10 @@ AT_OFFSET(ktask_event, ke_thread, 32);
 AT_OFFSET(ktask_event, ke_cpu, 36);
 AT_OFFSET(ktask_event, ke_nid, 40);
 AT_OFFSET(ktask_event, ke_result, 44);
-HAS_SIZE(ktask_event, 48);
+AT_OFFSET(ktask_event, ke_run, 48);
+AT_OFFSET(ktask_event, ke_kind, 56);
+AT_OFFSET(ktask_event, ke_tid, 60);
+HAS_SIZE(ktask_event, 64);
 
 AT_OFFSET(ktask_trace, kt_events, 0);
 AT_OFFSET(ktask_trace, kt_capacity, 8);
@@ -67,6 +72,7 @@ HAS_SIZE(ktask_trace, 24);
 #endif
 
 static_assert(KTASK_RETURN_SUCCESS == 0 && NUMA_NO_NODE == -1, "compiled in");
+static_assert(KTASK_EVENT_CHUNK == 0 && KTASK_EVENT_RETREAT == 6 && KTASK_WHY_NONE_FREE == 4, "compiled in");
 static_assert(KTASK_PLACE_LOCAL == 0 && KTASK_PLACE_INTERLEAVE == 1 && KTASK_PLACE_SPREAD == 2, "compiled in");
 
 int main(void)
