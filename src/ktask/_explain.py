@@ -14,7 +14,7 @@ from ktask._summary import duration, some
 WHYS = {
     lib.KTASK_WHY_SHORT: "what was left of the work was too short to gain by a helper: waking one and waiting until it "
     "comes counts as {price}, and the run lasted {lasted}",
-    lib.KTASK_WHY_WAITED: "the last time, helpers of this work did little but wait for each other: for the GIL, or a lock",
+    lib.KTASK_WHY_WAITED: "the last time, helpers of this work did little but wait for each other (the GIL, or a lock)",
     lib.KTASK_WHY_ENOUGH: "there were as many threads as the task may have, by max_threads, its chunks or the CPUs",
     lib.KTASK_WHY_NONE_FREE: "no helper was to be had: all free CPUs were taken, or limits reached",
 }
@@ -72,7 +72,7 @@ def explain() -> Explanation:
     >>> import ktask
     >>> ktask.parallel_for(lambda start, end: None, 1000, max_threads=1)
     >>> print(ktask.explain())
-    The run took ...: 1 chunk on 1 thread.
+    The run took ... on 1 thread.
     No helper was called.
     - ...
     """
