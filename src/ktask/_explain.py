@@ -14,9 +14,9 @@ from ktask._summary import duration, some
 WHYS = {
     lib.KTASK_WHY_SHORT: "what was left of the work was too short to gain by a helper: waking one and waiting until it "
     "comes counts as {price}, and the run lasted {lasted}",
-    lib.KTASK_WHY_WAITED: "the last time, helpers of this work did little but wait for each other (the GIL, or a lock)",
+    lib.KTASK_WHY_WAITED: "the last time, helpers of this work did little but wait for each other (the GIL, a lock)",
     lib.KTASK_WHY_ENOUGH: "there were as many threads as the task may have, by max_threads, its chunks or the CPUs",
-    lib.KTASK_WHY_NONE_FREE: "no helper was to be had: all free CPUs were taken, or limits reached",
+    lib.KTASK_WHY_NONE_FREE: "no helper was to be had, or no more: CPUs were taken, limits reached, or one went home",
 }
 
 

@@ -207,7 +207,7 @@ class _RunSum:
         self.busy: dict[int, float] = {}
         for e in chunks:
             self.busy[e.thread] = self.busy.get(e.thread, 0.0) + e.end - e.begin
-        # The caller is there all the time, a helper while it stays; where only chunks are traced, from first to last.
+        # The caller is there all the time, a helper while it stays, or as far as its chunks show.
         stays = [(e.begin, e.end) for e in events if e.kind == "stay"]
         if not any(e.kind == "run" for e in events):
             mine = [[e for e in chunks if e.thread == thread] for thread in self.busy if thread]

@@ -305,7 +305,7 @@ def _legend(events: Sequence[Event], nodes: Sequence[int], y: int) -> Iterator[s
     x = LEFT
     for shape, text in marks:
         yield f'<g transform="translate({x} {y})">{shape}</g>' + _text(x + 22, y, text, "small")
-        x += 40 + round(6.1 * len(text))
+        x += 44 + round(5.6 * len(text))
 
 
 # ---- SVG --------------------------------------------------------------------------------------------------------

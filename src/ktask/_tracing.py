@@ -22,9 +22,9 @@ class trace:  # noqa: N801 - a verb, like limits
     """Records all that happens in all runs of this process: ``with ktask.trace() as t:``, or with a file to write.
 
     ``t`` is a ``Trace``, whose events tell of runs, chunks, and helpers called, come, sent home and so on. At the end
-    of the ``with`` it is complete, unless other threads are in runs just then; ``t.summary()`` says what it comes to.
-    With ``path``, ``t.save(path)`` is done then, also if the block fails: ``.json``, ``.svg`` or ``.png``. ``capacity``
-    is the number of events that there is room for; ``t.dropped`` says how many more there were.
+    of the ``with`` it is complete, unless other threads are in the middle of runs; ``t.summary()`` says what it comes
+    to. With ``path``, ``t.save(path)`` is done then, also if the block fails: ``.json``, ``.svg`` or ``.png``.
+    ``capacity`` is the number of events that there is room for; ``t.dropped`` says how many more there were.
 
     Nested ones, or those of several threads, take turns: the last that began records, until it ends. What a child of
     ``fork`` does is not seen. Each chunk costs some 0.2 µs more. In C: ``ktask_set_trace``.
