@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -39,11 +40,14 @@ def rows_of(trace: Trace, events: Iterable[Event]) -> list[Row]:
         if helper:
             row = rows.setdefault(helper, Row(f"helper {helper - 1}"))
         else:
-            name = trace.thread_names.get(e.tid, "thread")
-            row = callers.setdefault(e.tid, Row(f"{name} ({e.tid})" if e.tid else "caller"))
+            row = callers.setdefault(e.tid, Row(trace.thread_names.get(e.tid, f"thread {e.tid}")))
         row.events.append(e)
-    if len(callers) == 1:
-        next(iter(callers.values())).name = "caller"
+    names = Counter(row.name for row in callers.values())
+    for tid, row in callers.items():
+        if len(callers) == 1:
+            row.name = "caller"
+        elif names[row.name] > 1:
+            row.name += f" ({tid})"
     return [*callers.values(), *(row for _, row in sorted(rows.items()))]
 
 

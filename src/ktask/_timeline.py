@@ -16,15 +16,15 @@ from ktask._summary import Row, Summary, duration, rows_of, some
 if TYPE_CHECKING:
     from ktask._trace import Event, Trace
 
-LEFT, WIDTH, RIGHT, TOP, ROW, GAP = 128, 960, 92, 74, 30, 12
-"""In pixels: room for names, for the time, for numbers, for titles; a row, and what lies between two."""
+LEFT, WIDTH, RIGHT, TOP, ROW, GAP, LINE = 128, 960, 92, 74, 30, 12, 20
+"""In pixels: room for names, for the time, for numbers, for titles; a row, what lies between two, a line of text."""
 
 FOLD = 30
 """The width of a time that is folded, in pixels."""
 FOLDED, MOST_FOLDS = 0.05, 8
 """A time without runs is folded if it is longer than this part of the time in runs; of many, the longest."""
 
-MOST_ROWS = 64
+MOST_ROWS, LONGEST_NAME = 64, 15
 MOST_MARKS = 200
 """So many runs have a border, and of each kind so many marks are drawn."""
 
@@ -68,8 +68,9 @@ def timeline(trace: Trace, title: str) -> str:
     parts.append(_text(LEFT + WIDTH + 10, TOP - 12, "busy in runs", "soft small"))
     parts += _borders(shown, scale, bottom)
     parts += _folds(scale, bottom)
-    parts += _legend(events, sorted(nodes), bottom + 58)
-    width, height = LEFT + WIDTH + RIGHT, bottom + 78
+    legend, end = _legend(events, sorted(nodes), bottom + 58)
+    parts += legend
+    width, height = LEFT + WIDTH + RIGHT, end + 20
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         f'role="img" aria-label="{escape(title)}">\n<style>{STYLE}</style>\n'
@@ -212,7 +213,8 @@ def _blocks(chunks: Sequence[Event], scale: Scale) -> Iterator[Block]:
 
 def _row(row: Row, y: int, scale: Scale, node_of: dict[int, int], nodes: set[int]) -> Iterator[str]:
     yield f'<rect class="row" x="{LEFT}" y="{y}" width="{WIDTH}" height="{ROW}"/>'
-    yield _text(LEFT - 12, y + 20, row.name, "right")
+    name = row.name if len(row.name) <= LONGEST_NAME else f"{row.name[:LONGEST_NAME]}…"
+    yield _text(LEFT - 12, y + 20, name, "right")
     for e in row.kind("run", "stay"):
         yield _bar("there", scale(e.begin), scale(e.end), y, ROW, _there(e))
     for e in row.kind("run"):
@@ -281,8 +283,8 @@ def _nodes_of_cpus() -> dict[int, int]:
     return {cpu: node["id"] for node in info().get("nodes", []) for cpu in node["cpus"]}
 
 
-def _legend(events: Sequence[Event], nodes: Sequence[int], y: int) -> Iterator[str]:
-    """What is in the picture, and nothing else."""
+def _legend(events: Sequence[Event], nodes: Sequence[int], y: int) -> tuple[list[str], int]:
+    """What is in the picture, and nothing else; and where its last line is."""
     kinds = {e.kind for e in events}
     marks: list[tuple[str, str]] = [
         (f'<rect x="0" y="-10" width="16" height="12" fill="{NODES[n % len(NODES)]}"/>', f"chunks on node {n}")
@@ -302,10 +304,14 @@ def _legend(events: Sequence[Event], nodes: Sequence[int], y: int) -> Iterator[s
         "retreat": ('<path class="retreat" d="M8 2l-6 -11h12z"/>', "retreated"),
     }
     marks += [mark for kind, mark in others.items() if kind in kinds]
-    x = LEFT
+    x, parts = LEFT, []
     for shape, text in marks:
-        yield f'<g transform="translate({x} {y})">{shape}</g>' + _text(x + 22, y, text, "small")
-        x += 44 + round(5.6 * len(text))
+        width = 44 + round(5.6 * len(text))
+        if x + width > LEFT + WIDTH + RIGHT:
+            x, y = LEFT, y + LINE
+        parts.append(f'<g transform="translate({x} {y})">{shape}</g>' + _text(x + 22, y, text, "small"))
+        x += width
+    return parts, y
 
 
 # ---- SVG --------------------------------------------------------------------------------------------------------
