@@ -397,21 +397,11 @@ static inline uint64_t ktask_serial_ns(void)
 
 static inline void ktask_serial_trace(struct ktask_trace *trace, const struct ktask_node *n, uint64_t begin, int result)
 {
-	if (trace->kt_count < trace->kt_capacity) {
-		struct ktask_event *e = &trace->kt_events[trace->kt_count];
+	struct ktask_event e = { begin, ktask_serial_ns(), n->kn_start, n->kn_task_size, 0, -1, n->kn_nid, result, 0, 0,
+				 0 };
 
-		e->ke_begin = begin;
-		e->ke_end = ktask_serial_ns();
-		e->ke_start = n->kn_start;
-		e->ke_units = n->kn_task_size;
-		e->ke_thread = 0;
-		e->ke_cpu = -1;
-		e->ke_nid = n->kn_nid;
-		e->ke_result = result;
-		e->ke_run = 0;
-		e->ke_kind = KTASK_EVENT_CHUNK;
-		e->ke_tid = 0;
-	}
+	if (trace->kt_count < trace->kt_capacity)
+		trace->kt_events[trace->kt_count] = e;
 	trace->kt_count++;
 }
 

@@ -33,6 +33,7 @@ static const struct ktask_event *only(const struct ktask_trace *trace, uint64_t 
 	const struct ktask_event *found = NULL;
 
 	*count = 0;
+	CHECK(trace->kt_count <= MAX_EVENTS);
 	for (size_t i = 0; i < trace->kt_count; i++) {
 		const struct ktask_event *e = &trace->kt_events[i];
 
