@@ -60,11 +60,12 @@ static void give_report(const struct run *run, struct ktask_report *r)
 void record_report(const struct worker *caller, size_t undone)
 {
 	const struct run *run = caller->run;
+	unsigned threads = atomic_load_explicit(&run->threads, memory_order_relaxed);
 	struct ktask_report r = {
 		.kr_ns = clock_ns() - run->begin,
 		.kr_chunks = atomic_load_explicit(&run->chunks, memory_order_relaxed),
 		.kr_undone = undone,
-		.kr_threads = atomic_load_explicit(&run->threads, memory_order_relaxed),
+		.kr_threads = threads < run->nr_holes ? threads : run->nr_holes, /* a helper may have come twice */
 		.kr_called = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed),
 		.kr_cancelled = run->team.nr_cancelled,
 		.kr_willed = run->team.nr_willed,
