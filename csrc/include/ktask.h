@@ -132,9 +132,8 @@ struct ktask_report {
 	uint64_t kr_ns;	       /* how long the run took */
 	size_t kr_chunks;      /* thread function calls */
 	size_t kr_undone;      /* undo function calls */
-	unsigned
-		kr_threads; /* threads that did a chunk, the caller included; at most as many as there may be at once */
-	unsigned kr_called; /* helpers that were called */
+	unsigned kr_threads;   /* threads that did at least one chunk, the caller included */
+	unsigned kr_called;    /* helpers that were called */
 	unsigned kr_cancelled; /* helpers that were called and sent back before they had begun */
 	unsigned kr_willed;    /* times the waiting caller lent its priority or its CPU to a helper */
 	int kr_error;	       /* the run's result */
