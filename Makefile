@@ -51,10 +51,19 @@ test-numpy: $(VENV)/.test ## NumPy's own tests of ufuncs, with ktask doing the w
 	for cut in 0 1; do KTASK_TEST_CUT=$$cut PYTHONPATH=tests/numpy $(BIN)/python -m pytest -c /dev/null -q -p accelerated \
 		-p no:cacheprovider --pyargs numpy._core.tests.test_ufunc numpy._core.tests.test_umath || exit 1; done
 
+docs: $(VENV)/.docs ## the documentation site, in build/docs; a warning is an error
+	$(BIN)/sphinx-build -q -E -W --keep-going -d build/doctrees docs build/docs
+
+dist: $(VENV)/.release ## source distribution and wheel, in dist/: the same bits for the same commit
+	umask 022; SOURCE_DATE_EPOCH=$$(git log -1 --pretty=%ct) $(BIN)/python -m build --outdir dist .
+
+dist-check: $(VENV)/.release ## what is released: same bits twice, the ABIs, the components, an installation
+	PYTHON=$(abspath $(BIN)/python) tests/release/check.sh
+
 lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
-	$(BIN)/ruff check src tests bench examples setup.py
-	$(BIN)/ruff format --check src tests bench examples setup.py
+	$(BIN)/ruff check src tests bench examples docs setup.py
+	$(BIN)/ruff format --check src tests bench examples docs setup.py
 	$(MAKE) -C tests/c lint CLANG_FORMAT=$(abspath $(BIN)/clang-format)
 
 model: ## explore the protocols with model checkers
@@ -117,4 +126,9 @@ $(VENV)/.bench: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[bench]'
 	touch $@
 
-.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench lint model asan-python soak coverage mutants lib clean
+# ktask is there already: these add what its extras name.
+$(VENV)/.docs $(VENV)/.release: $(VENV)/.%: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet 'ktask[$*]'
+	touch $@
+
+.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench docs dist dist-check lint model asan-python soak coverage mutants lib clean

@@ -7,12 +7,15 @@ words of the columns to show, and `brief`, which leaves out the spread.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
+import statistics
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import neighbour
 import plots
 from figures import (
     APART,
@@ -34,7 +37,7 @@ from figures import (
 )
 
 HERE = Path(__file__).resolve().parent
-PAGES = ("README.md", "docs/benchmarks.md", "docs/loop.md")
+PAGES = ("README.md", "docs/benchmarks.md", "docs/loop.md", "docs/neighbour.md", "docs/memory.md")
 
 
 class Column(NamedTuple):
@@ -109,13 +112,69 @@ def table(name: str, rows: list[Row], chosen: Iterable[str] = (), spread: bool =
         limits = [c._replace(of=best_possible) if c.of is speedup else None for c in columns]
         lines[f"*{LIMITS[name]}*"] = [cell(rows, c, spread) if c else "-" for c in limits]
     head = ["", *(c.title for c in columns)]
-    out = [head, ["---"] * len(head), *([peer, *cells] for peer, cells in lines.items() if set(cells) != {"-"})]
-    return "\n".join("| " + " | ".join(line) + " |" for line in out)
+    return markdown([head, *([peer, *cells] for peer, cells in lines.items() if set(cells) != {"-"})])
 
 
 def tables(suite: str, rows: list[Row]) -> str:
     """All tables of one suite."""
     return "\n\n".join(f"{name}:\n{table(name, rows)}" for name, (of, _) in TABLES.items() if of == suite)
+
+
+def markdown(lines: Iterable[Iterable[str]]) -> str:
+    """A table; the first line is its head."""
+    head, *rest = [list(line) for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rest))
+
+
+def neighbours_table(part: str, file: Path) -> str:
+    """How many times as long it takes a neighbour, or tasks beside neighbours: bench/neighbour.py."""
+    rows = read(file)
+    names = list(dict.fromkeys(r["subject"] for r in rows if r["part"] == part and r["subject"] != neighbour.SERIAL))
+    names.sort(key=lambda n: (n != neighbour.NOTHING, not n.startswith("ktask")))
+    lines = [["the neighbour is in, beside it" if part == "victim" else "neighbours, in, task", *names]]
+    for key in dict.fromkeys(neighbour.scene_of(r) for r in rows if r["part"] == part):
+        _, others, session, load = key
+        scene = f"{session} session, {load}" if part == "victim" else f"{others}, {session} session, {load}"
+        cells = [neighbour.ratios(rows, key, name) for name in names]
+        lines.append([scene, *(f"{cell[0]:.2f}" if cell else "" for cell in cells)])
+    return markdown(lines)
+
+
+MEMORY_SIZES = {4096: "4 KiB", 1 << 20: "1 MiB", 16 << 20: "16 MiB", 64 << 20: "64 MiB", 1 << 30: "1 GiB"}
+MEMORY_PEERS = {
+    "libc": "memset, loop, memcpy",
+    "openmp": "OpenMP",
+    "ktask": "**ktask**",
+    "numpy": "NumPy",
+    "ktask.memory": "**ktask.memory**",
+}
+MEMORY_OPERATIONS = {"clear": "clear", "clear fresh": "clear fresh memory", "copy": "copy", "fill": "fill with 1.5"}
+
+
+def memory_table(file: Path) -> str:
+    """GB/s of the functions of ktask_memory.h and others: bench/memory.py."""
+    ns: dict[tuple[str, int, str], list[float]] = {}
+    for r in read(file):
+        ns.setdefault((r["operation"], int(r["bytes"]), r["peer"]), []).append(float(r["ns"]))
+    lines = [["", "size", *MEMORY_PEERS.values()]]
+    for operation, title in MEMORY_OPERATIONS.items():
+        for size, shown in MEMORY_SIZES.items():
+            medians = [ns.get((operation, size, peer)) for peer in MEMORY_PEERS]
+            lines.append([title, shown, *(f"{size / statistics.median(m):.3g}" if m else "" for m in medians)])
+    return markdown(lines)
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    """The rows of a file of figures, by its columns' names."""
+    with file.open(newline="") as f:
+        return list(csv.DictReader(f))
+
+
+OTHERS: dict[str, tuple[str, Callable[[Path], str]]] = {  # name: file, what makes the table
+    "neighbours": ("neighbour-2cpu-kvm.csv", lambda file: neighbours_table("victim", file)),
+    "beside-neighbours": ("neighbour-2cpu-kvm.csv", lambda file: neighbours_table("hogs", file)),
+    "memory-clients": ("memory-2cpu-kvm.csv", memory_table),
+}
 
 
 def machine_text(facts: dict[str, str]) -> str:
@@ -128,11 +187,14 @@ def fill(page: str, results: Path) -> str:
 
     def block(match: re.Match[str]) -> str:
         name, *words = match[1].split()
-        source = results / ("machine.json" if name == "machine" else f"{TABLES[name][0]}.csv")
+        file = "machine.json" if name == "machine" else OTHERS[name][0] if name in OTHERS else f"{TABLES[name][0]}.csv"
+        source = results / file
         if not source.exists():
             return match[0]
         if name == "machine":
             text = machine_text(json.loads(source.read_text(encoding="utf-8")))
+        elif name in OTHERS:
+            text = OTHERS[name][1](source)
         else:
             text = table(name, load(source), [w for w in words if w != "brief"], "brief" not in words)
         return f"<!-- bench: {match[1]} -->\n{text}\n<!-- end -->"

@@ -10,6 +10,9 @@
 /* After a thread could not be made, runs go on without for so long before the next try. */
 enum { NO_BIRTHS_NS = 100000000 };
 
+/* Where threads have small stacks (musl: 128 KiB), thread functions get what ktask.h says. */
+enum { STACK_SIZE = 8 << 20 };
+
 /* Only those stay open that a thread brings on itself. */
 void block_signals(sigset_t *before)
 {
@@ -30,8 +33,13 @@ static bool create(struct helper *h, const struct cpus *cpus)
 
 	if (pthread_attr_init(&attr) != 0)
 		return false;
+#ifdef __GLIBC__
 	if (cpus)
 		pthread_attr_setaffinity_np(&attr, sizeof(*cpus), (const cpu_set_t *)cpus);
+#else /* then its call places it */
+	(void)cpus;
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+#endif
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	block_signals(&before);
 	ok = pthread_create(&h->thread, &attr, helper_main, h) == 0;
@@ -47,6 +55,7 @@ bool give_birth(struct helper *h, const struct cpus *cpus)
 	if (now < atomic_load_explicit(&pool.no_births_before, memory_order_relaxed))
 		return false;
 	atomic_fetch_add_explicit(&pool.coming, 1, memory_order_relaxed);
+	atomic_store_explicit(&h->tid, 0, memory_order_relaxed);
 	/* CPUs are refused when they have gone offline in the meantime; the next call will place the helper. */
 	h->born = (cpus && create(h, cpus)) || create(h, NULL);
 	if (!h->born) {

@@ -53,7 +53,7 @@ static THREAD_LOCAL struct {
 	uint64_t spent; /* on all of them */
 } short_runs;
 
-static const void *identity(const struct run *run)
+const void *run_identity(const struct run *run)
 {
 	union {
 		ktask_thread_func func;
@@ -65,7 +65,7 @@ static const void *identity(const struct run *run)
 
 void heartbeat_recall(struct run *run)
 {
-	run->known = cost_recall(identity(run));
+	run->known = cost_recall(run_identity(run));
 	/* The microseconds of the clock are as good as dice. */
 	run->reluctant = run->known.helpers_wait && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
 	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
@@ -78,13 +78,12 @@ bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
 	/* Sizes that would be refused go the long way. */
 	return run->known.ns_per_unit > 0 && run->known.ns_per_unit * (double)node->kn_task_size < WARM_NS &&
 	       node->kn_task_size - 1 < KTASK_MAX_SIZE &&
-	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_report &&
-	       !run->ctl.kc_trace;
+	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_trace && !trace_is_on();
 }
 
 void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
 {
-	cost_remember(identity(run), cost_measured(units, now - run->begin, run->known.helpers_wait), run->known);
+	cost_remember(run_identity(run), cost_measured(units, now - run->begin, run->known.helpers_wait), run->known);
 }
 
 /* What is gained by one more helper has to be more than this. */
@@ -95,6 +94,13 @@ static double price(const struct run *run)
 	return wake + 4 * (run->floor_ns - FLOOR_NS);
 }
 
+/* The strongest reason counts: at the end of each run, too little is left to call anybody. */
+static void because(struct worker *w, int why)
+{
+	if (why > w->why)
+		w->why = why;
+}
+
 /* Calls a helper if one may be had and is worth it: alone, what is left takes longer by more than that much. */
 static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 {
@@ -102,8 +108,10 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 	unsigned threads = team_size(&run->team) + 1, turn;
 	size_t remaining;
 
-	if (threads >= max_threads(run))
+	if (threads >= max_threads(run)) {
+		because(w, KTASK_WHY_ENOUGH);
 		return;
+	}
 	remaining = cut_remaining(&run->cut);
 	if (remaining == 0)
 		return;
@@ -113,6 +121,7 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 		double gain = ns_per_unit * (double)remaining / threads;
 
 		if (gain < least_ns) {
+			because(w, run->reluctant ? KTASK_WHY_WAITED : KTASK_WHY_SHORT);
 			if (gain > USUAL_PRICE_NS && !run->reluctant)
 				pool_doubt_answers();
 			return;
@@ -122,7 +131,8 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 	}
 	atomic_store_explicit(&run->ns_per_unit, (float)ns_per_unit, memory_order_relaxed);
 	turn = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) + 1;
-	team_call(&run->team, cut_node_in_turn(&run->cut, turn));
+	if (!team_call(&run->team, cut_node_in_turn(&run->cut, turn)))
+		because(w, KTASK_WHY_NONE_FREE);
 	w->called_at = w->now = clock_ns(); /* what that took is not the next chunk's */
 }
 
@@ -133,10 +143,14 @@ void heartbeat_begin(struct worker *caller)
 	uint64_t spent = short_runs.spent;
 	double ns_per_unit = run->known.ns_per_unit;
 
-	if (max_threads(run) == 1)
+	if (max_threads(run) == 1) {
+		because(caller, KTASK_WHY_ENOUGH);
 		return;
-	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < WARM_NS)
+	}
+	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < WARM_NS) {
+		because(caller, KTASK_WHY_SHORT);
 		return;
+	}
 	/* What a few short units have shown says little of many: the first chunk will tell. */
 	if (run->known.rough && run->nr_chunks > FEW_CHUNKS)
 		ns_per_unit = 0;
@@ -187,7 +201,7 @@ void heartbeat_end(struct worker *caller)
 	bool helpers_wait = alone ? run->known.helpers_wait : max_threads(run) < run->nr_holes;
 
 	if (caller->pace.units)
-		cost_remember(identity(run), cost_measured(caller->pace.units, caller->pace.ns, helpers_wait),
+		cost_remember(run_identity(run), cost_measured(caller->pace.units, caller->pace.ns, helpers_wait),
 			      run->known);
 	if (alone && run->nr_holes > 1)
 		short_runs.spent += caller->now - run->begin;

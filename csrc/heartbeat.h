@@ -5,10 +5,13 @@
 
 #include "run_private.h"
 
+/* Which kind of work it is: kc_identity, or the thread function. */
+const void *run_identity(const struct run *run);
+
 /* What is known of the run's kind of work from earlier runs; before its first chunk. */
 void heartbeat_recall(struct run *run);
 
-/* Is it over before a helper could help, by what is known, and is there nobody who wants to know more of it? */
+/* Is it over before a helper could help, by what is known, and is nobody tracing it? */
 bool heartbeat_is_short(const struct run *run, const struct ktask_node *node);
 
 /* By the caller before its first chunk, by a helper before its first, and by each after each chunk: may call a helper. */

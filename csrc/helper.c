@@ -10,6 +10,7 @@
 #include "limits.h"
 #include "pool_private.h"
 #include "priority.h"
+#include "tid.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -50,10 +51,12 @@ static void linger(struct helper *h)
 }
 
 /* Somebody else wants this helper's CPU: fewer of them from now on, and this one sleeps until it is called. */
-static void go_home(struct helper *h, struct team *team)
+static void go_home(struct helper *h, struct team *team, uint64_t now)
 {
-	if (team)
+	if (team) {
 		atomic_fetch_add_explicit(&team->nr_retreated, 1, memory_order_relaxed);
+		team_trace(team, KTASK_EVENT_RETREAT, h, now, now, 0);
+	}
 	/* In a team it is one of those at work. */
 	retreat(limits_running() - (team ? 1 : 0));
 	h->lingers = false;
@@ -65,7 +68,7 @@ bool pool_wants_back(int helper, uint64_t now)
 
 	if (pool.stubborn || !waits_at_work(&h->waits, now))
 		return false;
-	go_home(h, serving);
+	go_home(h, serving, now);
 	return true;
 }
 
@@ -80,7 +83,7 @@ static void sleep_until_woken(struct helper *h, uint32_t word)
 	/* Sent home before it came: then it is asked here whether it would have come late. */
 	if (!(atomic_load_explicit(&h->word, memory_order_relaxed) & CALLED) && !pool.stubborn &&
 	    waits_late(&h->waits, now))
-		go_home(h, NULL);
+		go_home(h, NULL, now);
 }
 
 /* Steps 4 and 5. */
@@ -104,8 +107,10 @@ static void await_call(struct helper *h)
 
 void take_back(struct helper *h, unsigned lent)
 {
-	if (lent & LENT_PRIORITY)
-		priority_restore(h->tid);
+	pid_t tid = atomic_load_explicit(&h->tid, memory_order_relaxed);
+
+	if (lent & LENT_PRIORITY && tid) /* 0: the mark is left over from the thread before */
+		priority_restore(tid);
 	if (lent & LENT_CPU) {
 		h->placed = 0; /* anew at the next call, also when it lingers */
 		h->placed_off = -1;
@@ -186,7 +191,8 @@ void *helper_main(void *arg)
 	snprintf(name, sizeof(name), "ktask/%d.%d", pool.topology.nodes[h->node].nid, h->id - pool.first[h->node]);
 	name[15] = '\0'; /* what the kernel keeps */
 	pthread_setname_np(pthread_self(), name);
-	h->tid = gettid();
+	/* Who may use it has acquired a word that this thread writes later, or can do with 0. */
+	atomic_store_explicit(&h->tid, this_tid(), memory_order_relaxed);
 	thread_number = h->id + 1;
 	waits_open(&h->waits);
 	priority_step_back();
@@ -203,8 +209,9 @@ void *helper_main(void *arg)
 		h->unanswered_ns = 0;
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
 		serving = team;
+		team_trace(team, KTASK_EVENT_CALL, h, h->called_at, now, 0);
 		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now)) {
-			go_home(h, team);
+			go_home(h, team, now);
 		} else {
 			if (answer > PREEMPTED_NS / 2) {
 				pool_answered(answer);

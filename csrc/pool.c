@@ -17,7 +17,8 @@
  *   team->here     how many helpers were called and are not gone yet.
  *   team->called   which ones.
  *
- * Calling (team_call), by the caller or a member of the team; so team->here is above 0, or the caller is awake
+ * Calling (team_call), by the caller or a member of the team; so team->here is above 0, or the caller is awake (crew.c: by
+ * any thread, while the caller is)
  *   1. add to team->here, unless team->max is reached; take the helper: clear its idle bit. Whoever clears it is its
  *      owner. If it is not born, make its thread, which starts at 4.
  *   2. write helper->team; add to team->called.
@@ -53,7 +54,8 @@
  *      is once too often. A restore that comes late may hit a helper that another team has willed meanwhile: its caller
  *      wills again when it looks the next time. A lent CPU goes back when the helper is placed for its next call; of
  *      that only its owner is told, by the mark. The helper may end its thread at any time, so here it is known by
- *      its tid, which may be nobody's any more, and not by helper->thread, whose memory goes with it.
+ *      its tid, which may be nobody's any more, and not by helper->thread, whose memory goes with it. The tid is 0 from
+ *      when another thread is made until that one has come up: it has been lent nothing.
  *
  * A thread function may end its thread. A helper then does steps 6 and 7 on its way out (helper_ends), and is born again
  * when it is called. A caller gathers before its stack goes (abandon in run.c).
@@ -300,6 +302,10 @@ static int expected_helpers(void)
 		if (n < 0)
 			n = (int)sysconf(_SC_NPROCESSORS_ONLN) - 1;
 		n = n < 0 ? 0 : n > MAX_HELPERS ? MAX_HELPERS : n;
+#ifndef __GLIBC__
+		if (n == 0) /* musl's sysconf counts the CPUs that this thread may use: the next one may use more */
+			return 0;
+#endif
 		atomic_store_explicit(&expected, n, memory_order_relaxed);
 	}
 	return n;

@@ -4,6 +4,7 @@
 #define KTASK_POOL_H
 
 #include "topology.h"
+#include "trace.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,15 +19,17 @@ enum { MAX_HELPERS = MAX_CPUS, HELPER_BITS = 64 };
  */
 struct team {
 	void (*work)(struct team *team, int helper, int node); /* done by each helper, once for each call */
+	struct ktask_trace *trace;			       /* the process's (trace.h); NULL: off */
+	uint64_t run;					       /* its number there */
 	unsigned max;					       /* helpers that may be in it at the same time */
 	unsigned forks;					       /* pool_forks() when the run began */
-	bool hot;      /* the caller makes short runs in quick succession: helpers had better linger */
-	bool enrolled; /* the pool stands and what follows is filled in: at the first call */
-	pthread_t caller;
-	int home;	/* the caller's node, */
-	int caller_cpu; /* and its CPU, which helpers keep away from */
-	bool seated;	/* the caller has a seat: */
-	int seat;	/* the CPU's; -1: it needs none, or has none */
+	pthread_t caller; /* this and the next three lines: once the pool stands, at the first call */
+	int home;	  /* the caller's node, */
+	int caller_cpu;	  /* and its CPU, which helpers keep away from */
+	bool enrolled;
+	bool hot;    /* the caller makes short runs in quick succession: helpers had better linger */
+	bool seated; /* the caller has a seat: */
+	int seat;    /* the CPU's; -1: it needs none, or has none */
 	unsigned nr_cancelled;
 	unsigned nr_willed;
 
@@ -97,6 +100,12 @@ void team_init(struct team *team, void (*work)(struct team *team, int helper, in
  * one to spare within the limits. From the caller or a member of the team. False: there is none.
  */
 bool team_call(struct team *team, int node);
+
+/*
+ * By the caller: does what its first call of a helper would do before, so that any thread may call helpers from then on,
+ * until the caller gathers. False: no helpers can be had now.
+ */
+bool team_muster(struct team *team);
 
 /* How many helpers the team has now. */
 unsigned team_size(const struct team *team);

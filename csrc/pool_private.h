@@ -19,7 +19,7 @@ enum { PARKED = 0, LINGERING = 1, RUNNING = 2, STATE = 3, CALLED = 4, ONE_CALL =
 #define TEAM_CALLER_SLEEPS (UINT32_C(1) << 31)
 
 /* helper->lent: the caller's nice; its CPU, and no other. */
-enum { LENT_PRIORITY = 1, LENT_CPU = 2 };
+enum { LENT_PRIORITY = KTASK_LENT_PRIORITY, LENT_CPU = KTASK_LENT_CPU };
 
 struct helper {
 	_Alignas(64) _Atomic uint32_t word;
@@ -27,8 +27,8 @@ struct helper {
 	_Atomic(struct team *) team; /* written by the owner; others only compare it */
 	int id;
 	int node;
-	int seat;  /* the CPU whose seat it has, or had last; -1: none yet */
-	pid_t tid; /* its own, once it has answered a call */
+	int seat;	   /* the CPU whose seat it has, or had last; -1: none yet */
+	_Atomic pid_t tid; /* its thread's; 0: that one has not come up yet, and for system calls the calling thread */
 	struct waits waits;
 
 	/* The owner's. */
@@ -91,6 +91,23 @@ void take_back(struct helper *h, unsigned lent);
 
 /* Makes the thread of a helper that the caller owns, on the given CPUs or any. False: the system has none to give. */
 bool give_birth(struct helper *h, const struct cpus *cpus);
+
+/* What happened to one of a team's helpers, for the process's trace. */
+static inline void team_trace(const struct team *team, int kind, const struct helper *h, uint64_t begin, uint64_t end,
+			      int result)
+{
+	if (team->trace)
+		trace_add(team->trace, &(struct ktask_event){
+					       .ke_begin = begin,
+					       .ke_end = end,
+					       .ke_thread = h->id + 1,
+					       .ke_cpu = -1,
+					       .ke_nid = NUMA_NO_NODE,
+					       .ke_result = result,
+					       .ke_run = team->run,
+					       .ke_kind = kind,
+				       });
+}
 
 /* None is under way. */
 void pool_reset_surveyors(void);

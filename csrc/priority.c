@@ -8,6 +8,8 @@
 #define _GNU_SOURCE
 #include "priority.h"
 
+#include "tid.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -24,8 +26,8 @@ static void *lower_and_raise(void *unused)
 	int before = priority_of_caller(), other = before == MAX_NICE ? MAX_NICE - 1 : MAX_NICE;
 
 	(void)unused;
-	if (setpriority(PRIO_PROCESS, (id_t)gettid(), other) == 0 &&
-	    setpriority(PRIO_PROCESS, (id_t)gettid(), before) == 0)
+	if (setpriority(PRIO_PROCESS, (id_t)this_tid(), other) == 0 &&
+	    setpriority(PRIO_PROCESS, (id_t)this_tid(), before) == 0)
 		atomic_store_explicit(&privileged, true, memory_order_relaxed);
 	return NULL;
 }
@@ -46,15 +48,18 @@ bool priority_privileged(void)
 
 void priority_step_back(void)
 {
-	/* Also because whoever made this thread may be a real-time one, whose policy it has inherited. */
-	sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ .sched_priority = 0 });
+	/*
+	 * Also because whoever made this thread may be a real-time one, whose policy it has inherited. The C library's
+	 * function would be about processes, and musl therefore refuses it.
+	 */
+	syscall(SYS_sched_setscheduler, 0, SCHED_BATCH, &(struct sched_param){ .sched_priority = 0 });
 	if (priority_privileged())
-		setpriority(PRIO_PROCESS, (id_t)gettid(), MAX_NICE);
+		setpriority(PRIO_PROCESS, (id_t)this_tid(), MAX_NICE);
 }
 
 int priority_of_caller(void)
 {
-	return getpriority(PRIO_PROCESS, (id_t)gettid());
+	return getpriority(PRIO_PROCESS, (id_t)this_tid());
 }
 
 void priority_will(pid_t tid, int nice)

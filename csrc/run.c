@@ -8,20 +8,19 @@
  *      the same way before it starts: so a large team grows as a tree, and a small run never pays for one.
  *   4. When nothing is left to claim, or after a failure, threads leave. The caller sends home those helpers that have
  *      not come yet and waits for the others.
- *   5. If the run failed, the caller undoes what was finished (undo.c).
+ *   5. If the run failed, the caller undoes what was finished (undo.c). What happened is told (record.c).
  */
 #define _GNU_SOURCE
 #include "clock.h"
 #include "ctl.h"
 #include "facts.h"
 #include "heartbeat.h"
-#include "run_private.h"
+#include "record.h"
 #include "thread_local.h"
-#include "trace.h"
 
 #include <errno.h>
 #include <sched.h>
-#include <string.h>
+#include <unistd.h>
 
 /* The poll function is called this far apart. */
 enum { POLL_NS = 20000000 };
@@ -84,23 +83,14 @@ static int do_chunk(struct worker *w, const struct chunk *chunk)
 {
 	struct run *run = w->run;
 	uint64_t begin = w->now;
-	int cpu = run->ctl.kc_trace ? sched_getcpu() : -1;
+	int cpu = is_traced(run) ? sched_getcpu() : -1;
 	int result = run->ctl.kc_thread_func(chunk->start, chunk->end, run->ctl.kc_func_arg);
 
 	w->now = clock_ns();
 	w->chunks++;
 	pace_update(&w->pace, chunk->to - chunk->from, w->now - begin);
-	if (run->ctl.kc_trace)
-		trace_add(run->ctl.kc_trace, &(struct ktask_event){
-						     .ke_begin = begin,
-						     .ke_end = w->now,
-						     .ke_start = chunk->start,
-						     .ke_units = chunk->to - chunk->from,
-						     .ke_thread = w->thread,
-						     .ke_cpu = cpu,
-						     .ke_nid = chunk->cursor->nid,
-						     .ke_result = result,
-					     });
+	if (is_traced(run))
+		record_chunk(w, chunk, begin, cpu, result);
 	return result;
 }
 
@@ -154,6 +144,7 @@ static void work(struct worker *w)
 	if (w->chunks) {
 		atomic_fetch_add_explicit(&run->chunks, w->chunks, memory_order_relaxed);
 		atomic_fetch_add_explicit(&run->threads, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&run->busy_ns, w->pace.ns, memory_order_relaxed);
 	}
 }
 
@@ -174,10 +165,13 @@ static void help(struct team *team, int helper, int node)
 
 	w.joined = w.called_at = w.now;
 	w.pace.ns_per_unit = (double)atomic_load_explicit(&run->ns_per_unit, memory_order_relaxed);
+	w.tid = is_traced(run) ? gettid() : 0;
 	heartbeat_join(&w);
 	pthread_cleanup_push(fail_ended, &w);
 	work(&w);
 	pthread_cleanup_pop(0);
+	if (team->trace)
+		record_all(&w, KTASK_EVENT_STAY, w.joined, 0);
 }
 
 /* ---- the call --------------------------------------------------------------------------------------------------- */
@@ -212,27 +206,8 @@ static void abandon(void *arg)
 	fail(run, -ECANCELED, NULL);
 	while (!orphaned(run) && !team_gather(&run->team, POLL_NS))
 		;
-}
-
-static void report(const struct run *run, size_t undone)
-{
-	struct ktask_report r = {
-		.kr_struct_size = run->ctl.kc_report->kr_struct_size,
-		.kr_ns = clock_ns() - run->begin,
-		.kr_chunks = atomic_load_explicit(&run->chunks, memory_order_relaxed),
-		.kr_undone = undone,
-		.kr_threads = atomic_load_explicit(&run->threads, memory_order_relaxed),
-		.kr_called = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed),
-		.kr_cancelled = run->team.nr_cancelled,
-		.kr_willed = run->team.nr_willed,
-		.kr_error = atomic_load_explicit(&run->error, memory_order_relaxed),
-		.kr_error_nid = run->chunk_failed ? run->failed.cursor->nid : NUMA_NO_NODE,
-		.kr_error_start = run->chunk_failed ? run->failed.start : NULL,
-		.kr_error_end = run->chunk_failed ? run->failed.end : NULL,
-		.kr_retreated = atomic_load_explicit(&run->team.nr_retreated, memory_order_relaxed),
-	};
-
-	memcpy(run->ctl.kc_report, &r, r.kr_struct_size < sizeof(r) ? r.kr_struct_size : sizeof(r));
+	if (run->team.trace)
+		trace_leave();
 }
 
 /* -1 where it makes no difference. */
@@ -252,9 +227,12 @@ static void prepare(struct run *run, struct chunk *holes)
 	atomic_init(&run->error, 0);
 	atomic_init(&run->chunks, 0);
 	atomic_init(&run->threads, 0);
+	atomic_init(&run->busy_ns, 0);
 	atomic_init(&run->max_threads, run->nr_holes);
 	atomic_init(&run->ns_per_unit, 0);
 	team_init(&run->team, help, run->nr_holes - 1);
+	run->team.trace = trace_enter();
+	run->team.run = is_traced(run) ? trace_number() : 0;
 }
 
 static int run_cut(struct run *run)
@@ -274,6 +252,7 @@ static int run_cut(struct run *run)
 
 	prepare(run, holes);
 	caller.pace.ns_per_unit = run->known.ns_per_unit;
+	caller.tid = is_traced(run) ? gettid() : 0;
 	pthread_cleanup_push(abandon, run);
 	heartbeat_begin(&caller);
 	work(&caller);
@@ -291,20 +270,27 @@ static int run_cut(struct run *run)
 	else if (run->ctl.kc_undo_func)
 		undone = undo_finished(&run->cut, &run->holes, &run->ctl);
 	if (run->ctl.kc_report)
-		report(run, undone);
+		record_report(&caller, undone);
+	if (run->team.trace) {
+		record_all(&caller, KTASK_EVENT_RUN, run->begin, error);
+		trace_leave();
+	}
 	return error;
 }
 
-/* A run that is over before anybody could help, with nobody to tell of it: one chunk, and nothing is prepared. */
+/* A run that is over before anybody could help: one chunk, and nothing is prepared. */
 static int run_at_once(const struct run *run, const struct ktask_node *node)
 {
 	const struct ktask_ctl *ctl = &run->ctl;
 	void *end = ctl->kc_iter_func == ktask_iter_range ? (char *)node->kn_start + node->kn_task_size
 							  : ctl->kc_iter_func(node->kn_start, node->kn_task_size);
 	int result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
+	uint64_t now = clock_ns();
 
 	if (result == KTASK_RETURN_SUCCESS)
-		heartbeat_end_at_once(run, node->kn_task_size, clock_ns());
+		heartbeat_end_at_once(run, node->kn_task_size, now);
+	if (ctl->kc_report)
+		record_at_once(run, node, end, result, now);
 	return result;
 }
 

@@ -31,6 +31,7 @@ struct run {
 	/* Written once for each thread, when it leaves. */
 	_Alignas(64) _Atomic size_t chunks;
 	_Atomic unsigned threads;
+	_Atomic uint64_t busy_ns;
 
 	/* Threads there may be, the caller included; one less for each helper that went home because it waited. */
 	_Atomic unsigned max_threads;
@@ -60,6 +61,8 @@ struct worker {
 	uint64_t now;	    /* the end of its last chunk */
 	uint64_t called_at; /* when it last called a helper */
 	uint64_t polled;
+	int why; /* enum ktask_why: what kept it from calling a helper */
+	int tid; /* gettid(), if the run is traced */
 };
 
 static inline unsigned max_threads(const struct run *run)

@@ -22,6 +22,7 @@ enum { STARVED_NS = 300000 };
 void team_init(struct team *team, void (*work)(struct team *team, int helper, int node), unsigned max)
 {
 	team->work = work;
+	team->trace = NULL;
 	team->max = max;
 	team->hot = false;
 	team->forks = pool_forks();
@@ -306,6 +307,11 @@ bool team_call(struct team *team, int node)
 	return true;
 }
 
+bool team_muster(struct team *team)
+{
+	return (team->enrolled || enroll(team)) && sit_down(team);
+}
+
 static void only_survey(struct team *team, int helper, int node)
 {
 	(void)team, (void)helper, (void)node; /* before it becomes idle again, like every other */
@@ -323,7 +329,8 @@ void pool_look_again(uint64_t now)
 	struct helper *h = NULL;
 	int cpu, home;
 
-	if (pool_nr_helpers() == 0 || limits_machine_max() > 0 || !facts_are_stale(false, now) || !take_place(&pool.surveyors))
+	if (pool_nr_helpers() == 0 || limits_machine_max() > 0 || !facts_are_stale(false, now) ||
+	    !take_place(&pool.surveyors))
 		return;
 	home = topology_here(&pool.topology, &cpu);
 	for (int i = 0; i < pool.topology.nr_nodes && !h; i++)
@@ -367,6 +374,7 @@ static void dismiss(struct team *team)
 			give_place_back(team);
 			team->nr_cancelled++;
 			unanswered = clock_ns() - h->called_at;
+			team_trace(team, KTASK_EVENT_DISMISS, h, h->called_at, h->called_at + unanswered, 0);
 			pool_unanswered(unanswered);
 			h->unanswered_ns += unanswered;
 			if (h->unanswered_ns > UNANSWERED_NS && !pool.stubborn) {
@@ -387,10 +395,10 @@ struct wait {
 };
 
 /* As pthread_getcpuclockid(3), but of a thread that may have ended: 0. The number is made as the kernel defines it. */
-static uint64_t cpu_time(const struct helper *h)
+static uint64_t cpu_time(pid_t tid)
 {
 	enum { OF_A_THREAD = 4, TIME_ON_CPUS = 2 };
-	clockid_t clock = (clockid_t)(~(unsigned)h->tid << 3 | OF_A_THREAD | TIME_ON_CPUS);
+	clockid_t clock = (clockid_t)(~(unsigned)tid << 3 | OF_A_THREAD | TIME_ON_CPUS);
 	struct timespec t = { 0 };
 
 	clock_gettime(clock, &t);
@@ -398,22 +406,22 @@ static uint64_t cpu_time(const struct helper *h)
 }
 
 /* A helper that has hardly run since the caller waits is brought to the caller's CPU, to have what the caller had. */
-static bool lend_cpu(const struct helper *h, struct wait *wait)
+static bool lend_cpu(const struct helper *h, pid_t tid, struct wait *wait)
 {
 	uint64_t now = clock_ns();
 	struct cpus cpus = { { 0 } };
 	int cpu;
 
 	if (wait->helper != h)
-		*wait = (struct wait){ .helper = h, .since = now, .cpu_ns = cpu_time(h) };
+		*wait = (struct wait){ .helper = h, .since = now, .cpu_ns = cpu_time(tid) };
 	if (wait->settled || now - wait->since < STARVED_NS)
 		return false;
 	wait->settled = true;
 	cpu = sched_getcpu();
-	if (cpu < 0 || cpu >= MAX_CPUS || cpu_time(h) - wait->cpu_ns > (now - wait->since) / 2)
+	if (cpu < 0 || cpu >= MAX_CPUS || cpu_time(tid) - wait->cpu_ns > (now - wait->since) / 2)
 		return false;
 	cpus_add(&cpus, cpu);
-	return sched_setaffinity(h->tid, sizeof(cpus), (const cpu_set_t *)&cpus) == 0;
+	return sched_setaffinity(tid, sizeof(cpus), (const cpu_set_t *)&cpus) == 0;
 }
 
 /*
@@ -427,25 +435,33 @@ static void will_one(struct team *team, struct wait *wait)
 
 		for (; bits; bits &= bits - 1) {
 			struct helper *h = &pool.helpers[i * HELPER_BITS + __builtin_ctzll(bits)];
+			uint64_t now;
 			unsigned lent;
+			pid_t tid;
 
 			if ((atomic_load_explicit(&h->word, memory_order_acquire) & STATE) != RUNNING)
 				continue;
+			tid = atomic_load_explicit(&h->tid, memory_order_relaxed);
+			if (!tid) /* it has left since, its thread has ended, and another one is being made */
+				continue;
 			/* First the loan, then the mark: who takes the mark takes back a loan that has come. */
-			lent = lend_cpu(h, wait) ? LENT_CPU : 0;
+			lent = lend_cpu(h, tid, wait) ? LENT_CPU : 0;
 			if (priority_privileged()) {
-				priority_will(h->tid, priority_of_caller());
+				priority_will(tid, priority_of_caller());
 				lent |= LENT_PRIORITY;
 			}
 			if (!lent)
 				return;
-			if (!atomic_fetch_or(&h->lent, lent))
+			if (!atomic_fetch_or(&h->lent, lent)) {
 				team->nr_willed++;
+				now = clock_ns();
+				team_trace(team, KTASK_EVENT_WILL, h, now, now, (int)lent);
+			}
 			if (atomic_load(&team->called[i]) & (bits & -bits))
 				return;
 			/* It left before the mark came. That may be another team's by now, so it stays. */
 			if (lent & LENT_PRIORITY)
-				priority_restore(h->tid);
+				priority_restore(tid);
 		}
 	}
 }

@@ -91,26 +91,39 @@ struct ktask_node {
 	int kn_nid;	     /* node number as the system counts them */
 };
 
-/*
- * One chunk that was done, as ktask_ctl_set_trace() records it. Times are in nanoseconds of CLOCK_MONOTONIC, or of
- * TIME_UTC with CONFIG_KTASK=0.
- */
+/* What an event tells of: a run's own trace (ktask_ctl_set_trace) has its chunks, the process's (ktask_set_trace) all. */
+enum ktask_event_kind {
+	KTASK_EVENT_CHUNK, /* a chunk that was done */
+	KTASK_EVENT_RUN,   /* a run of ke_units in all, by its caller; ke_start is its identity, ke_result its result */
+	KTASK_EVENT_CALL,  /* a helper, from when it was called until it came */
+	KTASK_EVENT_DISMISS, /* a helper, from when it was called until it was sent home, before it had come */
+	KTASK_EVENT_STAY,    /* a helper at work on a run, from its first look for a chunk until it left */
+	KTASK_EVENT_WILL,    /* the waiting caller lent a helper (ke_thread) what ke_result tells: KTASK_LENT_ */
+	KTASK_EVENT_RETREAT  /* a helper went home, since somebody else wanted its CPU */
+};
+
+enum { KTASK_LENT_PRIORITY = 1, KTASK_LENT_CPU = 2 };
+
+/* Times are in nanoseconds of CLOCK_MONOTONIC, or of TIME_UTC with CONFIG_KTASK=0; equal where a moment is meant. */
 struct ktask_event {
 	uint64_t ke_begin;
 	uint64_t ke_end;
 	void *ke_start;
 	size_t ke_units;
-	int ke_thread; /* 0 is the caller, n the pool's helper number n - 1 */
-	int ke_cpu;    /* where the chunk began */
-	int ke_nid;    /* the kn_nid of the node that the chunk belongs to */
-	int ke_result; /* what the thread function returned */
+	int ke_thread;	 /* 0 is the caller, n the pool's helper number n - 1 */
+	int ke_cpu;	 /* where the chunk began; -1 where it makes no sense */
+	int ke_nid;	 /* the kn_nid of the node that the chunk belongs to; of other kinds NUMA_NO_NODE */
+	int ke_result;	 /* what the thread function returned */
+	uint64_t ke_run; /* which run: a number of its own for each that is traced, from 1 */
+	int ke_kind;	 /* enum ktask_event_kind */
+	int ke_tid;	 /* the thread, as the system counts them (gettid); 0: not known */
 };
 
-/* Room for events, given by the client before the run. What does not fit is counted and dropped. */
+/* Room for events, all 0, given by the client before the run. What does not fit is counted and dropped. */
 struct ktask_trace {
-	struct ktask_event *kt_events;
+	struct ktask_event *kt_events; /* ke_end is written last: where it is 0, the event is not yet there */
 	size_t kt_capacity;
-	size_t kt_count; /* set to 0 before the first run; grows by one with each chunk, also beyond kt_capacity */
+	size_t kt_count; /* set to 0 before the first run; grows by one with each event, also beyond kt_capacity */
 };
 
 /* What happened in a run, filled in when it ends (ktask_ctl_set_report). */
@@ -128,11 +141,22 @@ struct ktask_report {
 	void *kr_error_start;
 	void *kr_error_end;
 	unsigned kr_retreated; /* times a helper went home since somebody else wanted its CPU */
+	int kr_why;	       /* enum ktask_why: what kept the caller from calling a helper, or one more */
+	uint64_t kr_busy_ns;   /* the time that all threads together spent in thread function calls */
+};
+
+/* From the weakest to the strongest, where there were several. */
+enum ktask_why {
+	KTASK_WHY_NOT_ASKED, /* nothing: it has called one, or the run was over before it thought of it */
+	KTASK_WHY_SHORT,     /* what was left would not have taken long enough to gain by one */
+	KTASK_WHY_WAITED,    /* helpers did little but wait for each other the last time (ktask_waited) */
+	KTASK_WHY_ENOUGH,    /* there were kc_max_threads already, or as many threads as chunks or CPUs */
+	KTASK_WHY_NONE_FREE  /* there was none to be had: no free CPU or limit, or one has just retreated */
 };
 
 #define KTASK_REPORT_INITIALIZER                                                                                       \
 	{                                                                                                              \
-		sizeof(struct ktask_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0                                  \
+		sizeof(struct ktask_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0                            \
 	}
 
 /*
@@ -172,6 +196,7 @@ struct ktask_ctl {
 #define DEFINE_KTASK_CTL(ctl_name, thread_func, func_arg, min_chunk_size)                                              \
 	struct ktask_ctl ctl_name = KTASK_CTL_INITIALIZER(thread_func, func_arg, min_chunk_size)
 
+/* The iterator, and what undoes. Functions that take typed pointers need no cast. */
 #define ktask_ctl_set_iter_func(ctl, iter_func) ((void)((ctl)->kc_iter_func = (ktask_iter_func)(iter_func)))
 #define ktask_ctl_set_undo_func(ctl, undo_func) ((void)((ctl)->kc_undo_func = (ktask_undo_func)(undo_func)))
 
@@ -190,6 +215,7 @@ static inline void ktask_ctl_set_align(struct ktask_ctl *ctl, size_t align)
 	ctl->kc_align = align;
 }
 
+/* poll_func(done, total, poll_arg) is called now and then, and may stop the run. */
 static inline void ktask_ctl_set_poll_func(struct ktask_ctl *ctl, ktask_poll_func poll_func, void *poll_arg)
 {
 	ctl->kc_poll_func = poll_func;
@@ -281,6 +307,16 @@ int ktask_refresh(void);
 void ktask_waited(uint64_t ns);
 
 /*
+ * From now on, all that happens in the runs of this process is recorded into trace, beside what runs have traces of their
+ * own for; NULL: no longer. A few calls and no memory for each run and each chunk; nothing where it is off.
+ *
+ * Returns how many runs are under way that began before and were recorded: they go on, so as long as there are any
+ * (ask again), the trace they began with must stay where it is. 0: all that was recorded can be read. A child of fork()
+ * records into its own copy. Does nothing with CONFIG_KTASK=0.
+ */
+size_t ktask_set_trace(struct ktask_trace *trace);
+
+/*
  * The number of the calling thread: n for the pool's helper number n - 1, 0 for any other thread. No two threads that
  * work on the same run have the same one, and all are below ktask_max_threads(): an index into what each thread has
  * of its own. ktask_max_threads() makes the pool's tables, if they are not there yet, and does not change then.
@@ -330,6 +366,12 @@ static inline void ktask_waited(uint64_t ns)
 	(void)ns;
 }
 
+static inline size_t ktask_set_trace(struct ktask_trace *trace)
+{
+	(void)trace;
+	return 0;
+}
+
 static inline int ktask_set_max_helpers(int max)
 {
 	(void)max;
@@ -355,18 +397,11 @@ static inline uint64_t ktask_serial_ns(void)
 
 static inline void ktask_serial_trace(struct ktask_trace *trace, const struct ktask_node *n, uint64_t begin, int result)
 {
-	if (trace->kt_count < trace->kt_capacity) {
-		struct ktask_event *e = &trace->kt_events[trace->kt_count];
+	struct ktask_event e = { begin, ktask_serial_ns(), n->kn_start, n->kn_task_size, 0, -1, n->kn_nid, result, 0, 0,
+				 0 };
 
-		e->ke_begin = begin;
-		e->ke_end = ktask_serial_ns();
-		e->ke_start = n->kn_start;
-		e->ke_units = n->kn_task_size;
-		e->ke_thread = 0;
-		e->ke_cpu = -1;
-		e->ke_nid = n->kn_nid;
-		e->ke_result = result;
-	}
+	if (trace->kt_count < trace->kt_capacity)
+		trace->kt_events[trace->kt_count] = e;
 	trace->kt_count++;
 }
 
@@ -431,6 +466,7 @@ static inline int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, stru
 		ctl->kc_report->kr_error_nid = error && tried ? tried->kn_nid : NUMA_NO_NODE;
 		ctl->kc_report->kr_error_start = error && tried ? tried->kn_start : NULL;
 		ctl->kc_report->kr_error_end = error && tried ? end : NULL;
+		ctl->kc_report->kr_busy_ns = ctl->kc_report->kr_ns;
 	}
 	return error;
 }

@@ -16,8 +16,11 @@ Everyday calls are ``parallel_for``, ``run`` and ``run_numa`` with a ``Ctl``; th
 
 from ktask import memory as memory
 from ktask._accelerate import accelerate_numpy
+from ktask._async import arun
 from ktask._call import ForkedError, TaskError
 from ktask._ctl import NUMA_NO_NODE, Ctl, Node
+from ktask._executor import Executor
+from ktask._explain import Explanation, explain
 from ktask._grid import parallel_for_2d
 from ktask._info import info, init, refresh
 from ktask._kernel import (
@@ -35,7 +38,9 @@ from ktask._loop import loop
 from ktask._places import nodes_of
 from ktask._reduce import map, reduce
 from ktask._run import Report, last_report, parallel_for, run, run_numa
+from ktask._summary import Summary
 from ktask._trace import Event, Trace
+from ktask._tracing import trace
 
 __version__ = "0.1.0"
 
@@ -45,12 +50,17 @@ __all__ = [
     "NUMA_NO_NODE",
     "Ctl",
     "Event",
+    "Executor",
+    "Explanation",
     "ForkedError",
     "Node",
     "Report",
+    "Summary",
     "TaskError",
     "Trace",
     "accelerate_numpy",
+    "arun",
+    "explain",
     "info",
     "init",
     "ktask_ctl_set_align",
@@ -70,7 +80,8 @@ __all__ = [
     "refresh",
     "run",
     "run_numa",
+    "trace",
 ]
 
-for _class in (Ctl, Event, ForkedError, Node, Report, TaskError, Trace, limits):
+for _class in (Ctl, Event, Executor, Explanation, ForkedError, Node, Report, Summary, TaskError, Trace, limits, trace):
     _class.__module__ = "ktask"  # the name to know it by, in tracebacks too

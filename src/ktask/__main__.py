@@ -6,11 +6,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ktask
 from ktask._info import sentence
+from ktask._terminal import print_table
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -18,53 +20,129 @@ EXAMPLES = """\
 examples:
   python -m ktask demo                  six jobs, serially and with ktask, side by side
   python -m ktask demo --quick          the same with little to do, in a few seconds
-  python -m ktask demo --output /tmp    where mandelbrot.png and timeline.png go
   python -m ktask info                  what ktask sees of this machine
-  python -m ktask info --json           the same for scripts
-  python -m ktask info --svg FILE       a picture of the NUMA nodes
   python -m ktask top                   which processes have helpers at work, live
-  python -m ktask top --once            the same, once
+  python -m ktask trace prog.py         what each thread did when, in a program's runs
+  python -m ktask bench                 what ktask is worth on this machine
+  python -m ktask COMMAND --help        more of each
 
-exit codes: 0 all went well, 1 results differ, 2 bad usage or missing packages, 130 interrupted
+exit codes: 0 all went well, 1 results differ, 2 bad usage or missing packages, 130 interrupted; trace: the program's
+"""
+
+Command = Callable[[argparse.Namespace], int]
+
+DEMO_EXAMPLES = """\
+examples:
+  python -m ktask demo --quick          with little to do, in a few seconds
+  python -m ktask demo --output /tmp    where mandelbrot.png and timeline.png go
+"""
+
+INFO_EXAMPLES = """\
+examples:
+  python -m ktask info                              in words
+  python -m ktask info --json | jq .max_helpers     for scripts
+  python -m ktask info --svg nodes.svg              a picture of the NUMA nodes
+"""
+
+TOP_EXAMPLES = """\
+examples:
+  python -m ktask top                   live, until Ctrl-C
+  python -m ktask top --once --json     an object for scripts; exit code 1 if nothing can be seen
+"""
+
+TRACE_EXAMPLES = """\
+examples:
+  python -m ktask trace prog.py --its --options      runs it; writes trace.json and trace.svg
+  python -m ktask trace -o /tmp/mine prog.py         /tmp/mine.json and /tmp/mine.svg
+  python -m ktask trace -m package.module --options  as python -m does
+  python -m ktask trace --json prog.py | tail -1     the summary for scripts, after the program's output
+
+The .json is for https://ui.perfetto.dev or chrome://tracing. The exit code is the program's. What child processes do is
+not seen.
+"""
+
+BENCH_EXAMPLES = """\
+examples:
+  python -m ktask bench                 loops of 2 us to 10 ms, in a few seconds
+  python -m ktask bench --json          for scripts
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Does what the command line says; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ktask",
-        description="Runs long loops on all the CPUs that are really free.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"ktask {ktask.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-
-    demo = commands.add_parser("demo", help="do some jobs serially and with ktask, and compare")
-    demo.add_argument("--quick", action="store_true", help="small sizes, to see that everything works")
-    demo.add_argument("--output", metavar="DIR", type=Path, default=Path(), help="for the pictures (default: here)")
-    demo.set_defaults(command=run_demo)
-
-    info = commands.add_parser("info", help="tell what ktask sees of this machine")
-    info.add_argument("--json", action="store_true", help="as a JSON object")
-    info.add_argument("--svg", metavar="FILE", type=Path, help="draw the NUMA nodes, their CPUs and distances")
-    info.set_defaults(command=run_info)
-
-    top = commands.add_parser("top", help="show which processes have helpers at work")
-    top.add_argument("--once", action="store_true", help="show it once, instead of until Ctrl-C")
-    top.add_argument("--json", action="store_true", help="as a JSON object (on a line of its own, each time)")
-    top.add_argument("--every", metavar="SECONDS", type=seconds, default=1.0, help="how often (default: 1)")
-    top.set_defaults(command=run_top)
-
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     if "command" not in options:
-        parser.print_help()
+        parser().print_help()
         return DONE
     try:
         return int(options.command(options))
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    layout = argparse.RawDescriptionHelpFormatter
+    whole = argparse.ArgumentParser(
+        prog="python -m ktask",
+        description="Runs long loops on all the CPUs that are really free.",
+        epilog=EXAMPLES,
+        formatter_class=layout,
+    )
+    whole.add_argument("--version", action="version", version=f"ktask {ktask.__version__}")
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND")
+
+    def add(
+        name: str, does: str, examples: str, command: Callable[[argparse.Namespace], int]
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name, help=does, description=f"{does[0].upper()}{does[1:]}.", epilog=examples, formatter_class=layout
+        )
+        added.set_defaults(command=command)
+        return added
+
+    demo = add("demo", "do some jobs serially and with ktask, and compare", DEMO_EXAMPLES, run_demo)
+    demo.add_argument("--quick", action="store_true", help="small sizes, to see that everything works")
+    demo.add_argument("--output", metavar="DIR", type=Path, default=Path(), help="for the pictures (default: here)")
+
+    info = add("info", "tell what ktask sees of this machine", INFO_EXAMPLES, run_info)
+    info.add_argument("--json", action="store_true", help="as a JSON object")
+    info.add_argument("--svg", metavar="FILE", type=Path, help="draw the NUMA nodes, their CPUs and distances")
+
+    top = add("top", "show which processes have helpers at work", TOP_EXAMPLES, run_top)
+    top.add_argument("--once", action="store_true", help="show it once, instead of until Ctrl-C")
+    top.add_argument("--json", action="store_true", help="as a JSON object (on a line of its own, each time)")
+    top.add_argument("--every", metavar="SECONDS", type=seconds, default=1.0, help="how often (default: 1)")
+
+    trace = add("trace", "run a Python program, and show what each thread did when", TRACE_EXAMPLES, run_trace)
+    trace.add_argument(
+        "-o", "--output", metavar="NAME", default="trace", help="of the files, without .json (default: trace)"
+    )
+    trace.add_argument("--png", action="store_true", help="a PNG as well (needs matplotlib)")
+    trace.add_argument(
+        "--json", action="store_true", help="the summary as a JSON object, in the last line of the output"
+    )
+    trace.add_argument(
+        "--events",
+        metavar="N",
+        type=count,
+        default=1 << 18,
+        help="room for so many, of 64 bytes each (default: 262144)",
+    )
+    trace.add_argument(
+        "-m",
+        dest="module",
+        metavar="MODULE ...",
+        nargs=argparse.REMAINDER,
+        help="run a module, with the arguments that follow",
+    )
+    trace.add_argument("program", metavar="PROGRAM ...", nargs=argparse.REMAINDER, help="the program and its arguments")
+
+    bench = add("bench", "measure what ktask is worth on this machine", BENCH_EXAMPLES, run_bench)
+    bench.add_argument("--json", action="store_true", help="as a JSON object")
+    bench.add_argument("--quick", action="store_true", help="fewer rounds, and so rougher figures")
+    return whole
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -94,8 +172,7 @@ def run_info(options: argparse.Namespace) -> int:
         print(json.dumps(described, indent=2))
     else:
         print(f"ktask {described['version']}. {sentence(described)}\n")
-        for name, value in facts(described):
-            print(f"{name:12} {value}")
+        print_table(("", ""), facts(described))
     return DONE
 
 
@@ -112,6 +189,39 @@ def run_top(options: argparse.Namespace) -> int:
     from ktask._top import top
 
     return top(once=options.once, as_json=options.json, every=options.every)
+
+
+def count(text: str) -> int:
+    """A number of events from the command line."""
+    value = int(text)
+    if not 1 <= value <= 1 << 28:
+        raise argparse.ArgumentTypeError(f"must be from 1 to {1 << 28}, not {text}")
+    return value
+
+
+def run_trace(options: argparse.Namespace) -> int:
+    """The ``trace`` command."""
+    from ktask._trace_program import trace_program
+
+    arguments = options.module or options.program
+    if not arguments:
+        print("ktask trace: which program? Such as: python -m ktask trace prog.py", file=sys.stderr)
+        return BAD_USAGE
+    return trace_program(
+        arguments,
+        is_module=bool(options.module),
+        output=options.output,
+        png=options.png,
+        as_json=options.json,
+        capacity=options.events,
+    )
+
+
+def run_bench(options: argparse.Namespace) -> int:
+    """The ``bench`` command."""
+    from ktask._bench import bench
+
+    return bench(as_json=options.json, quick=options.quick)
 
 
 def draw(described: dict[str, Any], file: Path) -> int:

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ktask._numpy._tables import Table
+    from ktask._numpy._tables import Positions, Table
 
 
 class _Installed:
@@ -16,7 +16,7 @@ class _Installed:
 
     lock = Lock()
     users = 0
-    tables: list[Table] | None = None
+    tables: list[Table | Positions] | None = None
 
 
 class accelerate_numpy(ContextDecorator):  # noqa: N801

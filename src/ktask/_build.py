@@ -21,13 +21,23 @@ typedef void *(*ktask_iter_func)(void *position, size_t size);
 typedef int (*ktask_poll_func)(size_t done, size_t total, void *arg);
 
 struct ktask_node { void *kn_start; size_t kn_task_size; int kn_nid; };
+enum ktask_event_kind {
+    KTASK_EVENT_CHUNK, KTASK_EVENT_RUN, KTASK_EVENT_CALL, KTASK_EVENT_DISMISS, KTASK_EVENT_STAY, KTASK_EVENT_WILL,
+    KTASK_EVENT_RETREAT
+};
 struct ktask_event {
     uint64_t ke_begin, ke_end; void *ke_start; size_t ke_units; int ke_thread, ke_cpu, ke_nid, ke_result;
+    uint64_t ke_run; int ke_kind, ke_tid;
 };
 struct ktask_trace { struct ktask_event *kt_events; size_t kt_capacity, kt_count; };
+size_t ktask_set_trace(struct ktask_trace *trace);
+enum ktask_why {
+    KTASK_WHY_NOT_ASKED, KTASK_WHY_SHORT, KTASK_WHY_WAITED, KTASK_WHY_ENOUGH, KTASK_WHY_NONE_FREE
+};
 struct ktask_report {
     uint64_t kr_ns; size_t kr_chunks, kr_undone; unsigned kr_threads, kr_called, kr_cancelled, kr_willed;
-    int kr_error, kr_error_nid; void *kr_error_start, *kr_error_end; unsigned kr_retreated; ...;
+    int kr_error, kr_error_nid; void *kr_error_start, *kr_error_end; unsigned kr_retreated; int kr_why;
+    uint64_t kr_busy_ns; ...;
 };
 struct ktask_ctl {
     size_t kc_struct_size;
@@ -58,6 +68,7 @@ int ktask_memory_free(void *memory, size_t size);
 int ktask_memory_place(void *memory, size_t size, enum ktask_placement placement);
 int ktask_nodes_of(const void *memory, size_t size, size_t unit, struct ktask_node *nodes, size_t room);
 bool py_several_nodes(void);
+int py_max_helpers(void);
 
 /* How Python calls in. */
 struct py_call {
@@ -67,8 +78,8 @@ struct py_position { void *handle; void *value; };
 int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, struct py_call *call);
 int py_run_numa(struct ktask_node *nodes, size_t nr_nodes, const struct ktask_ctl *ctl, struct py_call *call);
 struct ktask_report *py_last_report(void);
-void *py_run_loop_address(void);
-void *py_thread_address(void);
+int py_run_loop(size_t n, size_t min_chunk, size_t max_threads, ktask_thread_func chunk, void *arguments);
+int ktask_thread(void);
 size_t ktask_max_threads(void);
 double py_recall(uintptr_t identity);
 void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error);
@@ -82,6 +93,16 @@ extern "Python" int py_thread(uintptr_t start, uintptr_t end, struct py_call *ca
 extern "Python" void py_undo(uintptr_t start, uintptr_t end, struct py_call *call);
 extern "Python" void *py_iter(void *position, size_t size);
 extern "Python" int py_poll(size_t done, size_t total, void *arg);
+"""
+
+CREW_DECLARATIONS = """
+struct crew;
+struct crew *py_crew_new(void *handle);
+void crew_free(struct crew *crew);
+bool crew_open(struct crew *crew);
+bool crew_call(struct crew *crew);
+void crew_close(struct crew *crew);
+extern "Python" bool py_crew_work(void *handle);
 """
 
 NUMPY_DECLARATIONS = """
@@ -103,6 +124,12 @@ struct numpy_ufunc {
     int nin, nout, nargs; inner_loop *functions; void **data; int ntypes; const char *types; int core_enabled;
     void *vectorcall; ...;
 };
+typedef int (*arg_func)(void *elements, intptr_t n, intptr_t *index, void *array);
+struct numpy_arrfuncs { arg_func argmax, argmin; ...; };
+struct position { arg_func func; struct loop loop; };
+extern struct position py_argmins[], py_argmaxs[];
+extern arg_func const py_argmin, py_argmax;
+struct numpy_arrfuncs *py_arrfuncs(void **array_api, void *dtype);
 void py_watch_calls(void *numpys_vectorcall, void *ndarray_type, void *split_function, void **ufunc_api);
 extern void *const py_call_ufunc;
 """
@@ -151,6 +178,12 @@ static uint64_t now_ns(void) /* nobody to wait for */
 }
 #endif
 
+/* By this threadpoolctl knows the module (threadpoolctl.py). */
+#if defined(__GNUC__)
+extern __attribute__((visibility("default"))) const int ktask_in_python;
+#endif
+const int ktask_in_python = 1;
+
 static THREAD_LOCAL struct ktask_report last_report;
 
 static struct ktask_report *py_last_report(void)
@@ -181,34 +214,35 @@ static int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, str
     return py_run_numa(&node, 1, ctl, call);
 }
 
+static int py_poll(size_t done, size_t total, void *arg);
+
 /* Called by compiled code, with what was compiled along with it (_loop_numba.py). */
-static int run_loop(size_t n, const struct ktask_ctl *ctl, ktask_thread_func chunk, void *arguments)
+static int py_run_loop(size_t n, size_t min_chunk, size_t max_threads, ktask_thread_func chunk, void *arguments)
 {
-    struct ktask_ctl own = *ctl;
+    struct ktask_node node = { NULL, n, NUMA_NO_NODE };
+    DEFINE_KTASK_CTL(ctl, chunk, arguments, min_chunk);
 
-    own.kc_thread_func = chunk;
-    own.kc_func_arg = arguments;
-    return py_run(0, n, &own, NULL);
-}
-
-static void *py_run_loop_address(void)
-{
-    return (void *)run_loop;
-}
-
-static void *py_thread_address(void)
-{
-    return (void *)ktask_thread;
+    ktask_ctl_set_max_threads(&ctl, max_threads);
+    ktask_ctl_set_poll_func(&ctl, py_poll, NULL);
+    return py_run_numa(&node, 1, &ctl, NULL);
 }
 
 #if CONFIG_KTASK
 #include "../chunk.h" /* from csrc/include */
 #include "../pool.h"
+#include "../trace.h"
 
 /* Does it matter where memory lies? */
 static bool py_several_nodes(void)
 {
     return pool_start() && pool_topology()->nr_nodes > 1;
+}
+
+/* How many helpers may work at a time, as things are. */
+static int py_max_helpers(void)
+{
+    pool_start();
+    return pool_most_helpers();
 }
 
 /* What a unit cost the last time, in ns; 0: not known. */
@@ -224,12 +258,21 @@ static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error
 
     if (!error)
         cost_remember((const void *)identity, cost_measured(units, ns, known.helpers_wait), known);
-    last_report = (struct ktask_report){ .kr_ns = ns, .kr_chunks = 1, .kr_threads = 1, .kr_error = error };
+    if (trace_is_on())
+        trace_done((const void *)identity, units, ns, error);
+    last_report = (struct ktask_report){
+        .kr_ns = ns, .kr_chunks = 1, .kr_threads = 1, .kr_error = error, .kr_why = KTASK_WHY_SHORT, .kr_busy_ns = ns
+    };
 }
 #else
 static bool py_several_nodes(void)
 {
     return false;
+}
+
+static int py_max_helpers(void)
+{
+    return 0;
 }
 
 static double py_recall(uintptr_t identity)
@@ -302,6 +345,17 @@ static ktask_thread_func const py_thread_func = python_thread, py_wrapped_thread
 static ktask_undo_func const py_undo_func = python_undo, py_wrapped_undo_func = wrapped_undo;
 """
 
+CREW_SOURCE = """
+#include "../crew.h"
+
+static bool py_crew_work(void *handle);
+
+static struct crew *py_crew_new(void *handle)
+{
+    return crew_new(py_crew_work, handle);
+}
+"""
+
 NUMPY_SOURCE = """
 #include "loops.h"
 
@@ -340,14 +394,18 @@ def can_build_core() -> bool:
 ffibuilder = FFI()
 ffibuilder.cdef(DECLARATIONS)
 if can_build_core():
-    ffibuilder.cdef(NUMPY_DECLARATIONS)
+    ffibuilder.cdef(CREW_DECLARATIONS + NUMPY_DECLARATIONS)
     ffibuilder.set_source(
         "ktask._core",
-        SOURCE + NUMPY_SOURCE,
-        sources=[*sorted(map(str, Path("csrc").glob("*.c"))), "src/ktask/_numpy/loops.c"],
+        SOURCE + CREW_SOURCE + NUMPY_SOURCE,
+        sources=sorted(str(f) for folder in ("csrc", "src/ktask/_numpy") for f in Path(folder).glob("*.c")),
         include_dirs=["csrc/include", "src/ktask/_numpy"],
         libraries=["m"],
-        extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"],
+        # Without the folder's name, which differs from build to build, in what is for debuggers.
+        extra_compile_args=[
+            *("-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"),
+            f"-ffile-prefix-map={Path.cwd()}=.",
+        ],
         extra_link_args=["-pthread", "-Wl,-z,nodelete"],
     )
 else:

@@ -31,6 +31,7 @@ ffibuilder.set_source(
     include_dirs=["csrc/examples"],
     depends=["csrc/examples/kernels.c"],
     libraries=["m"] if os.name == "posix" else [],
+    extra_compile_args=[f"-ffile-prefix-map={os.getcwd()}=."] if os.name == "posix" else [],  # as in _build.py
 )
 
 if __name__ == "__main__":

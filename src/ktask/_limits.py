@@ -70,6 +70,17 @@ class limits(ContextDecorator):  # noqa: N801 - a verb, like threadpoolctl.threa
             _apply()
 
 
+def limit_from_outside(max_helpers: int) -> None:
+    """Limits until further notice; what is no less than there may be anyhow is no limit any more."""
+    global _outside  # noqa: PLW0603
+    with _lock:
+        _outside = -1
+        _apply()
+        if max_helpers < lib.py_max_helpers():
+            _outside = max(max_helpers, 0)
+            _apply()
+
+
 def _apply() -> int:
     """Sets the lowest of the limits; with the lock held."""
     allowed = [n for n in (*_active, _outside) if n >= 0]

@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import inspect
 import linecache
+import pickle
 import textwrap
-import zlib
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, NoReturn
 
 from ktask._call import failure_of
 from ktask._convert import count_of, size_of
 from ktask._core import ffi, lib
 
+MAX_SIZE = lib.KTASK_MAX_SIZE
 BAD_ITERATION = 1
 """Result of a chunk in which an iteration raised: what it raised does not leave compiled code."""
 
@@ -111,18 +114,10 @@ class Loop:
         self._jit_options = jit_options
         self._source = Source(body)
         self.accumulators = [Accumulator(*a) for a in self._source.accumulators]
-        self._ctl = ffi.new("struct ktask_ctl *")
-        self._ctl.kc_struct_size = ffi.sizeof("struct ktask_ctl")
-        self._ctl.kc_min_chunk_size = count_of(min_chunk, "min_chunk", least=1)
-        self._ctl.kc_max_threads = 0 if max_threads is None else count_of(max_threads, "max_threads", least=1)
-        self._ctl.kc_poll_func = lib.py_poll
-        self._loops: dict[bool, Any] = {}
-        self._fixed = (
-            int(ffi.cast("uintptr_t", lib.py_run_loop_address())),
-            int(ffi.cast("uintptr_t", self._ctl)),
-            int(ffi.cast("uintptr_t", lib.py_thread_address())),
-        )
-        self._accumulated = [value for a in self.accumulators for value in (a.init, a.neutral)]
+        self._min_chunk = count_of(min_chunk, "min_chunk", least=1)
+        self._max_threads = 0 if max_threads is None else count_of(max_threads, "max_threads", least=1)
+        self._ascending: Any = None
+        self._other: Any = None
 
     def __repr__(self) -> str:
         """Shows the body's name."""
@@ -132,24 +127,27 @@ class Loop:
         """Runs the loop over ``range(n)`` or a range."""
         if not self._parallel:
             return self.serial(n_or_range, *arguments)
-        if isinstance(n_or_range, range):
+        if type(n_or_range) is range:
             n, start, step = len(n_or_range), n_or_range.start, n_or_range.step
         else:
-            n, start, step = size_of(n_or_range, "n_or_range"), 0, 1
-        ascending = step == 1 and start >= 0
-        compiled = self._loops.get(ascending) or self._compile(ascending)
-        results: tuple[Any, ...] = ()
+            is_size = type(n_or_range) is int and 0 <= n_or_range <= MAX_SIZE
+            n, start, step = n_or_range if is_size else size_of(n_or_range, "n_or_range"), 0, 1
         try:
-            if self._accumulated:
-                more = (lib.ktask_max_threads(), *arguments, *self._accumulated)
-                error, *results = compiled(*self._fixed, n, start, step, *more)
+            if step == 1 and start >= 0:
+                result = (self._ascending or self._compile(True))(n, start, *arguments)
             else:
-                error = compiled(*self._fixed, n, start, step, *arguments)
+                result = (self._other or self._compile(False))(n, start, step, *arguments)
+        except ImportError:
+            raise
         except Exception as e:
             self._explain(e, arguments)
+        if self.accumulators:
+            error, result = result[0], result[1] if len(result) == 2 else result[1:]
+        else:
+            error, result = result, None
         if error:
             raise self._failure(error, range(start, start + step * n, step))
-        return None if not results else results[0] if len(results) == 1 else tuple(results)
+        return result
 
     def serial(self, n_or_range: int | range, *arguments: Any) -> Any:
         """Runs the loop as plain Python, one iteration after the other: for debuggers, and to see what it raises."""
@@ -169,20 +167,40 @@ class Loop:
         except ImportError:
             raise ImportError("@ktask.loop needs numba: pip install 'ktask[numba]'") from None
         options = {"cache": True, "nogil": True, **self._jit_options}
-        names = {**self._source.namespace(), "__full": numpy.full}
-        for name in "ktask_run", "ktask_thread", "ktask_keeps_type":
+        names = {**self._source.namespace(), "__full": numpy.full, "__min_chunk": self._min_chunk}
+        names["__max_threads"] = self._max_threads
+        for a in self.accumulators:
+            names |= {f"__init_{a.name}": a.init, f"__neutral_{a.name}": a.neutral}
+        for name in "ktask_run", "ktask_thread", "ktask_max_threads", "ktask_keeps_type":
             names[f"__{name}"] = getattr(_loop_numba, name)
+        edition = self._edition(options)
+        if edition is None:
+            options["cache"], edition = False, ""
         inline = {k: v for k, v in options.items() if k not in ("cache", "nogil")}
         names["__body"] = numba.njit(inline="always", **inline)(self._source.function("body", names))
         for name in "chunk", "run":
             function = self._source.function(name, names, ascending)
+            function.__qualname__ += edition
             try:
                 names[f"__{name}"] = numba.njit(**options)(function)
             except RuntimeError:  # typed in, or in a file that is not there: no place for a cache
                 options["cache"] = False
                 names[f"__{name}"] = numba.njit(**options)(function)
-        self._loops[ascending] = names["__run"]
+        setattr(self, "_ascending" if ascending else "_other", names["__run"])
         return names["__run"]
+
+    def _edition(self, options: dict[str, Any]) -> str | None:
+        """A name for all that is compiled in, besides what numba's cache looks at itself: the body's file and types.
+
+        None if the body uses values that have no bytes to go by: it is not for the cache.
+        """
+        values = [self._min_chunk, self._max_threads, sorted(options.items())]
+        values += [(a.init, a.neutral) for a in self.accumulators]
+        try:
+            data = pickle.dumps([*values, *map(_identified, self._source.values())])
+        except Exception:  # whatever their pickling raises
+            return None
+        return f"_{hashlib.sha256(_sources() + data).hexdigest()[:16]}"
 
     def _explain(self, error: Exception, arguments: tuple[Any, ...]) -> NoReturn:
         """Raises what a failure to compile comes down to."""
@@ -239,13 +257,18 @@ class Source:
         """The names that the body may use, with the values that they have now."""
         return {**self.body.__globals__, **inspect.getclosurevars(self.body).nonlocals}
 
+    def values(self) -> list[tuple[str, Any]]:
+        """What it does use of them."""
+        used = inspect.getclosurevars(self.body)
+        return sorted({**used.globals, **used.nonlocals}.items(), key=itemgetter(0))
+
     def function(self, name: str, namespace: dict[str, Any], ascending: bool = False) -> FunctionType:
         """One of the three, in a namespace. Its file and lines are the body's: for tracebacks and caches."""
         accumulators = [a[0] for a in self.accumulators]
         if name == "body":
             tree = self._body(accumulators)
         else:
-            lines = self._chunk(accumulators, ascending) if name == "chunk" else self._run()
+            lines = (self._chunk if name == "chunk" else self._run)(accumulators, ascending)
             tree = ast.parse("\n".join(lines))
             for node in ast.walk(tree):
                 if hasattr(node, "lineno"):
@@ -253,16 +276,15 @@ class Source:
         exec(compile(tree, self.body.__code__.co_filename, "exec"), namespace)
         function: FunctionType = namespace.pop("__f")
         function.__name__ = self.body.__name__
-        # In numba's cache, apart from each other and from what another version of ktask has compiled.
-        function.__qualname__ = f"{self.body.__qualname__}.{name}{ascending:d}_{_edition()}"
+        function.__qualname__ = f"{self.body.__qualname__}.{name}{ascending:d}"  # apart in numba's cache
         function.__module__ = self.body.__module__
         return function
 
     def _chunk(self, accumulators: list[str], ascending: bool) -> list[str]:
         """Iterations ``__first`` to ``__end``, for accumulators that begin with the thread's part of them."""
-        parameters = ["__first", "__end", "__thread", "__start", "__step", *self.parameters]
-        lines = [f"def __f({', '.join([*parameters, *(f'__{a}' for a in accumulators)])}):"]
-        lines += ["    __t = __ktask_thread(__thread)"] if accumulators else []
+        given = self._given(accumulators, ascending)
+        lines = [f"def __f({', '.join(['__first', '__end', *given])}):"]
+        lines += ["    __t = __ktask_thread()"] if accumulators else []
         lines += [f"    {a} = __{a}[__t, 0]" for a in accumulators]
         result = f"{', '.join(accumulators)}, = " if accumulators else ""
         if ascending:  # said such that LLVM sees that no index is negative: it vectorises nothing that may wrap around
@@ -280,24 +302,23 @@ class Source:
             lines += [f"    __ktask_keeps_type(__{a}, {a})", f"    __{a}[__t, 0] = {a}"]
         return lines
 
-    def _run(self) -> list[str]:
+    def _run(self, accumulators: list[str], ascending: bool) -> list[str]:
         """All of it. Parts of accumulators are a cache line apart."""
-        head = ["__run", "__ctl", "__thread", "__n", "__start", "__step"]
-        given = ["__thread", "__start", "__step", *self.parameters]
-        if not self.accumulators:
-            return [
-                f"def __f({', '.join([*head, *self.parameters])}):",
-                f"    return __ktask_run(__chunk, __run, __ctl, __n, ({', '.join(given)},))",
-            ]
-        names = [a[0] for a in self.accumulators]
-        inits = [name for a in names for name in (a, f"__neutral_{a}")]
-        lines = [f"def __f({', '.join([*head, '__threads', *self.parameters, *inits])}):"]
-        lines += [f"    __{a} = __full((__threads, 8), __neutral_{a})" for a in names]
-        given += [f"__{a}" for a in names]
-        lines += [f"    __error = __ktask_run(__chunk, __run, __ctl, __n, ({', '.join(given)},))"]
+        lines = [f"def __f({', '.join(['__n', *self._given([], ascending)])}):"]
+        lines += ["    __threads = __ktask_max_threads()"] if accumulators else []
+        lines += [f"    __{a} = __full((__threads, 8), __neutral_{a})" for a in accumulators]
+        given = ", ".join(self._given(accumulators, ascending))
+        lines += [f"    __error = __ktask_run(__chunk, __n, __min_chunk, __max_threads, ({given},))"]
+        if not accumulators:
+            return [*lines, "    return __error"]
+        lines += [f"    {a} = __init_{a}" for a in accumulators]
         lines += ["    for __t in range(__threads):"]
         lines += [f"        {a} = {combine.format(a, f'__{a}[__t, 0]')}" for a, _, combine in self.accumulators]
-        return [*lines, f"    return __error, {', '.join(names)}"]
+        return [*lines, f"    return __error, {', '.join(accumulators)}"]
+
+    def _given(self, accumulators: list[str], ascending: bool) -> list[str]:
+        """What a chunk has to know, besides its ends."""
+        return ["__start", *([] if ascending else ["__step"]), *self.parameters, *(f"__{a}" for a in accumulators)]
 
     def _parse(self) -> ast.FunctionDef:
         try:
@@ -367,10 +388,17 @@ class Source:
 
 
 @functools.cache
-def _edition() -> str:
-    """A name for the way in which loops are compiled here: numba's cache outlives a version of ktask."""
-    sources = (Path(__file__).with_name(name) for name in ("_loop.py", "_loop_numba.py"))
-    return f"{zlib.crc32(b''.join(source.read_bytes() for source in sources)):08x}"
+def _sources() -> bytes:
+    """What makes loops here: numba's cache outlives a version of ktask."""
+    return b"".join(Path(__file__).with_name(name).read_bytes() for name in ("_loop.py", "_loop_numba.py"))
+
+
+def _identified(named: tuple[str, Any]) -> Any:
+    """A value, or, for functions, types and modules, what they are called: their sources are not looked at."""
+    name, value = named
+    if isinstance(value, ModuleType) or callable(value):
+        return name, getattr(value, "__module__", ""), getattr(value, "__qualname__", getattr(value, "__name__", ""))
+    return named
 
 
 class _Returns(ast.NodeTransformer):

@@ -4,6 +4,8 @@
 A compiled loop is one numba function, so that numba's own dispatch finds it by the arguments' types and numba's own
 cache keeps it. It leaves the arguments on its stack and calls into ktask, with a C function that was compiled along
 with it: that one is called for each chunk, takes the arguments from there and runs the loop.
+
+What it calls of ktask it knows by name, as it knows functions of numba's own: LLVM is told the addresses here.
 """
 
 from __future__ import annotations
@@ -11,22 +13,26 @@ from __future__ import annotations
 from typing import Any
 
 import numba
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import cgutils as untyped_cgutils
 from numba.core import types as untyped_types
 from numba.extending import intrinsic
 
+from ktask._core import ffi, lib
 from ktask._loop import BAD_ITERATION
 
 cgutils: Any = untyped_cgutils
 types: Any = untyped_types
 
+for name in "py_run_loop", "ktask_thread", "ktask_max_threads":  # see _build.py
+    binding.add_symbol(name, int(ffi.cast("uintptr_t", ffi.addressof(lib, name))))
+
 
 @intrinsic
-def ktask_run(_: Any, chunk: Any, run: Any, ctl: Any, n: Any, arguments: Any) -> Any:
-    """``ktask_run(chunk, run, ctl, n, arguments) -> int32``: runs ``chunk(first, end, *arguments)`` over ``range(n)``.
+def ktask_run(_: Any, chunk: Any, n: Any, min_chunk: Any, max_threads: Any, arguments: Any) -> Any:
+    """``ktask_run(chunk, n, ..., arguments) -> int32``: runs ``chunk(first, end, *arguments)`` over ``range(n)``.
 
-    ``chunk`` is a numba function; ``run`` the address of ``py_run_loop`` (_build.py), ``ctl`` of its control structure.
+    ``chunk`` is a numba function.
     """
     if not isinstance(arguments, types.BaseTuple):
         raise numba.TypingError("arguments must be a tuple")
@@ -36,21 +42,14 @@ def ktask_run(_: Any, chunk: Any, run: Any, ctl: Any, n: Any, arguments: Any) ->
         call = chunk.get_call_type(context.typing_context, chunk_types, {})
         compiled = chunk.dispatcher.overloads[call.args]
         context.add_linking_libs([compiled.library])
-        _, run_address, ctl_address, size, tuple_ = values
+        _, *sizes, tuple_ = values
 
         callback = _callback(context, builder.module, compiled, chunk_types, tuple_.type)
         kept = cgutils.alloca_once_value(builder, _borrowed(context, builder, arguments, tuple_))
         pointer = cgutils.voidptr_t
-        run_type = ir.FunctionType(ir.IntType(32), [size.type, pointer, pointer, pointer])
-        return builder.call(
-            builder.inttoptr(run_address, run_type.as_pointer()),
-            [
-                size,
-                builder.inttoptr(ctl_address, pointer),
-                builder.bitcast(callback, pointer),
-                builder.bitcast(kept, pointer),
-            ],
-        )
+        run_type = ir.FunctionType(ir.IntType(32), [*(size.type for size in sizes), pointer, pointer])
+        run = cgutils.get_or_insert_function(builder.module, run_type, "py_run_loop")
+        return builder.call(run, [*sizes, builder.bitcast(callback, pointer), builder.bitcast(kept, pointer)])
 
     return types.int32(chunk, types.uintp, types.uintp, types.uintp, arguments), generate
 
@@ -94,14 +93,27 @@ def _callback(context: Any, module: Any, compiled: Any, chunk_types: Any, tuple_
 
 
 @intrinsic
-def ktask_thread(_: Any, address: Any) -> Any:
-    """``ktask_thread(address) -> intp``: the number of the calling thread; ``address`` is the C function's."""
+def ktask_thread(_: Any) -> Any:
+    """``ktask_thread() -> intp``: the number of the calling thread."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        function = builder.inttoptr(values[0], ir.FunctionType(ir.IntType(32), []).as_pointer())
+        function_type = ir.FunctionType(ir.IntType(32), [])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "ktask_thread")
         return builder.sext(builder.call(function, []), context.get_value_type(types.intp))
 
-    return types.intp(types.uintp), generate
+    return types.intp(), generate
+
+
+@intrinsic
+def ktask_max_threads(_: Any) -> Any:
+    """``ktask_max_threads() -> intp``: all their numbers are less than this."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        function_type = ir.FunctionType(context.get_value_type(types.intp), [])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "ktask_max_threads")
+        return builder.call(function, [])
+
+    return types.intp(), generate
 
 
 @intrinsic

@@ -40,6 +40,8 @@ class Report:
     helpers_willed: int
     error: int
     helpers_retreated: int
+    seconds_busy: float
+    why: int
 
 
 def last_report() -> Report:
@@ -47,7 +49,9 @@ def last_report() -> Report:
 
     ``chunks`` and ``undone`` are calls of the thread and the undo function, ``threads`` those that did a chunk at
     least, the caller included; ``helpers_cancelled`` were called, but not needed any more when they came, and
-    ``helpers_retreated`` went home since somebody else wanted their CPU.
+    ``helpers_retreated`` went home since somebody else wanted their CPU. ``seconds_busy`` is the time that all threads
+    together spent in chunks. ``why`` tells what kept the caller from calling a helper, or one more, as the C interface
+    numbers it (``enum ktask_why``); ``explain()`` says it in words.
     """
     r = lib.py_last_report()
     return Report(
@@ -60,6 +64,8 @@ def last_report() -> Report:
         r.kr_willed,
         r.kr_error,
         r.kr_retreated,
+        r.kr_busy_ns / 1e9,
+        r.kr_why,
     )
 
 

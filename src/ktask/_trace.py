@@ -8,19 +8,42 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktask._convert import size_of
-from ktask._core import ffi
+from ktask._core import ffi, lib
+from ktask._summary import Summary, rows_of
 
 TIME_UNITS = (("seconds", 1), ("milliseconds", 1e3), ("microseconds", 1e6))
 """Of the time axis, and how many there are in a second."""
 
 
+KINDS = {
+    lib.KTASK_EVENT_CHUNK: "chunk",
+    lib.KTASK_EVENT_RUN: "run",
+    lib.KTASK_EVENT_CALL: "call",
+    lib.KTASK_EVENT_DISMISS: "dismiss",
+    lib.KTASK_EVENT_STAY: "stay",
+    lib.KTASK_EVENT_WILL: "will",
+    lib.KTASK_EVENT_RETREAT: "retreat",
+}
+
+
 @dataclass(frozen=True)
 class Event:
-    """One chunk: ``begin`` and ``end`` in seconds since the trace's first chunk began.
+    """Something that happened from ``begin`` to ``end``, in seconds since the first event of the trace began.
 
-    ``start`` is the chunk's position; in a range that begins below 0 or has a step, the number of units before it.
-    ``thread`` 0 is the caller of the run, n the pool's helper number n - 1. ``cpu`` is where the chunk began, ``nid``
-    the NUMA node that it belonged to (-1: none), ``result`` what the thread function returned.
+    ``kind`` tells what; a trace that was given to a ``Ctl`` has chunks only:
+
+    - ``chunk``: one was done. ``start`` is its position, of so many ``units``; in a range that begins below 0 or has a
+      step, the number of units before it. ``cpu`` is where it began, ``nid`` the NUMA node that it belonged to (-1:
+      none), ``result`` what the thread function returned.
+    - ``run``: a run of ``units`` in all, seen by its caller. ``start`` is a number for the kind of work, ``result``
+      that of the run.
+    - ``call``: a helper, from when it was called until it came; ``dismiss``: until it was sent home before it had come.
+    - ``stay``: a helper at work on a run; ``units`` are what it did.
+    - ``will``: the waiting caller lent a helper its priority (``result`` 1), its CPU (2), or both (3).
+    - ``retreat``: a helper went home, since somebody else wanted its CPU.
+
+    ``thread`` 0 is the caller of the run, n the pool's helper number n - 1; ``tid`` its number in the system, or 0
+    where that is not known. ``run`` is a number for the run.
     """
 
     begin: float
@@ -31,38 +54,48 @@ class Event:
     cpu: int
     nid: int
     result: int
+    kind: str = "chunk"
+    run: int = 0
+    tid: int = 0
 
 
 class Trace:
     """Records the chunks of the runs whose ``Ctl`` it is given to; ``capacity`` of them, the rest is only counted.
+
+    What ``ktask.trace()`` gives is one, too: of all runs, with all kinds of events.
 
     The room is made here, so that recording allocates nothing. Several runs may share a trace; read it when none of
     them is under way.
     """
 
     def __init__(self, capacity: int = 65536) -> None:
-        """``capacity`` is in chunks, of 48 bytes each."""
+        """``capacity`` is in events, of 64 bytes each."""
         self._capacity = size_of(capacity, "capacity", least=1)
         self._events = ffi.new("struct ktask_event[]", self._capacity)
         self._c = ffi.new("struct ktask_trace *", {"kt_events": self._events, "kt_capacity": self._capacity})
+        self.thread_names: dict[int, str] = {}
+        """By ``tid``: names of threads that made runs, as far as they are known."""
 
     def __len__(self) -> int:
-        """Returns how many chunks are recorded."""
+        """Returns how many events are recorded."""
         return min(int(self._c.kt_count), self._capacity)
 
     @property
     def dropped(self) -> int:
-        """How many chunks did not fit."""
+        """How many events did not fit."""
         return max(int(self._c.kt_count) - self._capacity, 0)
 
     def clear(self) -> None:
-        """Forgets all chunks."""
+        """Forgets all events."""
+        ffi.buffer(self._events, len(self) * ffi.sizeof("struct ktask_event"))[:] = bytes(
+            len(self) * ffi.sizeof("struct ktask_event")
+        )
         self._c.kt_count = 0
 
     @property
     def events(self) -> list[Event]:
-        """All recorded chunks, in the order in which they ended."""
-        recorded = self._events[0 : len(self)]
+        """All recorded events, in the order in which they ended."""
+        recorded = [e for e in self._events[0 : len(self)] if e.ke_end]  # the others are being written
         epoch = min((e.ke_begin for e in recorded), default=0)
         events = [
             Event(
@@ -74,10 +107,40 @@ class Trace:
                 cpu=e.ke_cpu,
                 nid=e.ke_nid,
                 result=e.ke_result,
+                kind=KINDS[e.ke_kind],
+                run=e.ke_run,
+                tid=e.ke_tid,
             )
             for e in recorded
         ]
         return sorted(events, key=lambda e: e.end)
+
+    def summary(self) -> Summary:
+        """What it comes down to: balance, idle time, how fast helpers came, how long chunks were; for ``print``."""
+        return Summary.of(self)
+
+    def save(self, path: str | os.PathLike[str], *, title: str = "ktask: who did what when") -> None:
+        """Writes the trace to a file, by the end of its name.
+
+        ``.json``: for https://ui.perfetto.dev or chrome://tracing. ``.svg``: a picture, a row for each thread.
+        ``.png``: as ``plot`` draws it. Raises ValueError for others.
+        """
+        suffix = os.path.splitext(path)[1].lower()
+        if suffix == ".png":
+            self.plot(path, title=title)
+            return
+        if suffix == ".json":
+            from ktask._chrome import chrome_trace
+
+            text = chrome_trace(self)
+        elif suffix == ".svg":
+            from ktask._timeline import timeline
+
+            text = timeline(self, title)
+        else:
+            raise ValueError(f"a trace is saved as .json, .svg or .png, not as {os.fspath(path)!r}")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
 
     def plot(self, path: str | os.PathLike[str] | None = None, *, title: str = "ktask: who did what when") -> Any:
         """Draws a row for each thread and a bar for each chunk; saves it to ``path``, if given.
@@ -92,19 +155,19 @@ class Trace:
             from matplotlib.figure import Figure
         except ImportError:
             raise ImportError("Trace.plot needs matplotlib: pip install 'ktask[plot]'") from None
-        events = self.events
-        threads = sorted({e.thread for e in events})
+        events = [e for e in self.events if e.kind == "chunk"]
+        rows = rows_of(self, events)
         span = max((e.end for e in events), default=0.0)
         unit, scale = next(u for u in TIME_UNITS if span * u[1] >= 10 or u is TIME_UNITS[-1])
-        figure = Figure(figsize=(11, 1.5 + min(0.6 * max(len(threads), 1), 20)), layout="constrained")
+        figure = Figure(figsize=(11, 1.5 + min(0.6 * max(len(rows), 1), 20)), layout="constrained")
         axes = figure.subplots()
         axes.set_xlim(0, scale * span or 1)
 
         # The colour says which part of the range: who does what far from the others stands out.
         starts = [e.start for e in events]
         place_of = Normalize(min(starts, default=0), max(starts, default=1))
-        for row, thread in enumerate(threads):
-            mine = [e for e in events if e.thread == thread]
+        for row, thread in enumerate(rows):
+            mine = thread.events
             axes.broken_barh([(0, scale * span)], (row - 0.4, 0.8), facecolors="#eeeeee")  # idle, where it shows
             axes.broken_barh(
                 [(scale * e.begin, scale * (e.end - e.begin)) for e in mine],
@@ -123,9 +186,9 @@ class Trace:
                 textcoords="offset points",
                 va="center",
             )
-        axes.set_yticks(range(len(threads)), [f"helper {t - 1}" if t else "caller" for t in threads])
+        axes.set_yticks(range(len(rows)), [row.name for row in rows])
         axes.tick_params(axis="y", length=0)
-        axes.set_ylim(max(len(threads), 1) - 0.5, -0.5)
+        axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
         axes.set_xlabel(f"{unit} (colours: from the first chunk of the range, dark, to the last, bright)")
         axes.set_title(title + self._remark(events), loc="left")
         for side in ("top", "right", "left"):
@@ -138,5 +201,5 @@ class Trace:
         """What the bars alone do not tell."""
         failed = sum(e.result != 0 for e in events)
         return (f"; {failed} failed (red)" if failed else "") + (
-            f"; {self.dropped} more chunks had no room in the trace" if self.dropped else ""
+            f"; {self.dropped} more events had no room in the trace" if self.dropped else ""
         )

@@ -13,7 +13,8 @@ static int nothing(void *start, void *end, void *arg)
 }
 
 static const char kind;
-static struct ktask_report report = KTASK_REPORT_INITIALIZER;
+static struct ktask_event event;
+static struct ktask_trace trace = { .kt_events = &event, .kt_capacity = 1 };
 static struct cursor cursor;
 static struct cut cut = { .cursors = &cursor };
 
@@ -23,10 +24,10 @@ __attribute__((noinline)) static int empty_run(struct ktask_ctl *ctl)
 	return ktask_run(AT(0), 2, ctl);
 }
 
-/* The same with a report, which takes the way that longer runs take. */
-__attribute__((noinline)) static int reported_run(struct ktask_ctl *ctl)
+/* The same with a trace, which takes the way that longer runs take. */
+__attribute__((noinline)) static int traced_run(struct ktask_ctl *ctl)
 {
-	ktask_ctl_set_report(ctl, &report);
+	ktask_ctl_set_trace(ctl, &trace);
 	return ktask_run(AT(0), 2, ctl);
 }
 
@@ -53,11 +54,14 @@ int main(void)
 	CHECK(ktask_init() == 0);
 	ktask_ctl_set_identity(&ctl, &kind);
 	cost_remember(&kind, cheap, unknown);
-	CHECK(ktask_run(AT(0), 2, &ctl) == KTASK_RETURN_SUCCESS); /* the first time, the linker has things to do */
+	ktask_ctl_set_trace(&ctl, &trace); /* the first time, the linker has things to do */
+	CHECK(ktask_run(AT(0), 2, &ctl) == KTASK_RETURN_SUCCESS);
+	ktask_ctl_set_trace(&ctl, NULL);
+	trace.kt_count = 0;
 	cost_remember(&kind, cheap, unknown);
 	CHECK(empty_run(&ctl) == KTASK_RETURN_SUCCESS);
 	cost_remember(&kind, cheap, unknown);
-	CHECK(reported_run(&ctl) == KTASK_RETURN_SUCCESS && report.kr_chunks == 1);
+	CHECK(traced_run(&ctl) == KTASK_RETURN_SUCCESS && trace.kt_count == 1);
 	CHECK(cut_init(&cut, &node, 1, &ctl) == 0);
 	CHECK(claims() == CLAIMS);
 	return 0;

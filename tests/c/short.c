@@ -97,6 +97,12 @@ static void reports_are_filled_in(void)
 	ktask_ctl_set_report(&ctl, &report);
 	CHECK(run(&seen, &ctl) == KTASK_RETURN_SUCCESS);
 	CHECK(report.kr_chunks == 1 && report.kr_threads == 1 && report.kr_called == 0);
+	CHECK(report.kr_error == 0 && report.kr_error_start == NULL && report.kr_error_end == NULL);
+
+	seen.result = 42;
+	CHECK(run(&seen, &ctl) == 42);
+	CHECK(report.kr_error == 42 && report.kr_chunks == 1 && report.kr_undone == 0);
+	CHECK(report.kr_error_start == seen.done && report.kr_error_end == seen.done + UNITS);
 }
 
 /* However little is known to be enough, what has to be refused is. */

@@ -21,7 +21,9 @@ def fresh(function: Callable[..., None], *args: object, **environment: str) -> s
     environ["PYTHONFAULTHANDLER"] = "1"
     environ["KTASK_TABLE"] = "off"  # other programs on the machine may use ktask as well,
     environ["KTASK_RETREAT"] = "off"  # and others may want its CPUs
-    code = f"import {function.__module__} as m; m.{function.__name__}(*{args!r})"
+    # Where all this runs in the background, SIGINT may be ignored, also by children.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    code += f"import {function.__module__} as m; m.{function.__name__}(*{args!r})"
     process = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); {code}"],
         env=environ | environment,

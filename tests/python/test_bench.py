@@ -137,7 +137,7 @@ def test_pages_keep_all_but_the_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", report.PAGES)
 def test_the_pages_show_the_figures_that_are_kept(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    assert text.count("<!-- bench: ") >= 3
+    assert "<!-- bench: " in text
     assert fill(text, ROOT / "bench" / "results") == text
 
 

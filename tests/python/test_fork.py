@@ -122,14 +122,14 @@ def test_a_fork_while_other_threads_run() -> None:
     try:
         for _ in range(10):
             in_child(use_ktask)
-        before = list(runs)
+        while not all(runs):  # or the test takes too long
+            time.sleep(0.001)
         use_ktask()
     finally:
         stop.set()
         for thread in threads:
             thread.join(DEADLINE)
     assert not any(thread.is_alive() for thread in threads)
-    assert all(before)
 
 
 @pytest.mark.parametrize("run", [ktask.run, ktask.ktask_run])

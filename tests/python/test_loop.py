@@ -135,6 +135,37 @@ def test_values_of_the_surroundings() -> None:
     assert x.tolist() == [3 * i + N for i in range(10)]
 
 
+def test_each_loop_has_the_values_of_its_own_surroundings(tmp_path: Path) -> None:
+    """Also when numba's cache has one with others, from this process or an earlier one."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        """
+import sys
+import numpy as np
+import ktask
+
+TERM = float(sys.argv[1])
+
+def made_with(factor, begin):
+    @ktask.loop
+    def multiply(i, x, *, total=begin):
+        x[i] = factor * i + TERM
+        total += 1
+    return multiply
+
+x = np.zeros(3)
+for factor, begin in (2.0, 0), (3.0, 10):
+    assert made_with(factor, begin)(3, x) == begin + 3
+    print(*x)
+"""
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    for term in "1", "5":
+        command = [sys.executable, str(program), term]
+        out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        assert out == "".join(f"{term}.0 {f + float(term)} {2 * f + float(term)}\n" for f in (2.0, 3.0))
+
+
 def test_names_that_come_later() -> None:
     """As in any function: what counts is what is there when it is called the first time."""
 
@@ -157,7 +188,7 @@ def test_a_plain_loop_is_vectorised() -> None:
         y[i] = a * x[i]
 
     plain(N, 2.0, np.zeros(N), np.zeros(N))
-    code = "".join(plain._loops[True].inspect_llvm().values())
+    code = "".join(plain._ascending.inspect_llvm().values())
     assert "<2 x double>" in code or "<4 x double>" in code or "<8 x double>" in code
 
 
@@ -328,7 +359,7 @@ def fill(i, x):
 x = np.zeros(100)
 fill(100, x)
 assert x.tolist() == list(range(100))
-stats = fill._loops[True].stats
+stats = fill._ascending.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 

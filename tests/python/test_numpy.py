@@ -98,11 +98,9 @@ def test_every_ufunc_gives_the_same_bits(code: str) -> None:
 
 def test_large_calls_are_cut_and_helpers_come(accelerated: None) -> None:
     x = np.ones(4_000_000)
-    seen = set()
-    for _ in range(20):
+    np.sin(x)
+    while ktask.last_report().threads == 1:  # until a helper gets a CPU in time, or the test takes too long
         np.sin(x)
-        seen.add(ktask.last_report().threads)
-    assert max(seen) > 1
     assert ktask.last_report().chunks > 1
 
 

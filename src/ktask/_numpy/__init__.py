@@ -3,6 +3,8 @@
 
 ``_tables``   a ufunc's table of inner loops, with ktask's in their place
 ``loops.c``   an inner loop, run in chunks
+``folds.c``   reductions, in chunks
+``positions.c``  argmin and argmax
 ``calls.h``   finds large calls that are more than one inner loop
 ``_split``    and makes several calls of them
 """

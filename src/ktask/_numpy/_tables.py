@@ -7,7 +7,8 @@ what ``PyUFunc_ReplaceLoopBySignature`` in NumPy's C interface is for, but that 
 ``loop_call`` and a ``struct loop`` that knows NumPy's own. So everything around the inner loop (types, casting,
 broadcasting, ``out``, ``where``, overrides, errors) goes on being NumPy's, and so does the object itself.
 
-A third pointer, ``vectorcall``, is what Python calls the object by: with NumPy 2, ``calls.h`` takes its place.
+A third pointer, ``vectorcall``, is what Python calls the object by: with NumPy 2, ``calls.h`` takes its place. There,
+too, are ktask's ``argmin`` and ``argmax``, for the functions by these names that each of NumPy's dtypes has.
 
 Pointers are exchanged holding the GIL, which NumPy holds when it reads them, and the first two at once. Loops under way
 keep the pointers they began with: what is made here is never freed.
@@ -80,7 +81,36 @@ class Table:
         _exchange(self.c, self._numpys)
 
 
-def tables() -> list[Table]:
+class Positions:
+    """``argmin`` and ``argmax`` of one type, which are not ufuncs: NumPy's dtypes have a function for each."""
+
+    def __init__(self, code: str, array_api: Any) -> None:
+        """Changes nothing yet."""
+        dtype = numpy.dtype(code)
+        self._functions = lib.py_arrfuncs(array_api, ffi.cast("void *", id(dtype)))
+        self._ways = [
+            ("argmin", lib.py_argmins[dtype.num], lib.py_argmin, 0),
+            ("argmax", lib.py_argmaxs[dtype.num], lib.py_argmax, 1),
+        ]
+        for name, position, _, absorbing in self._ways:
+            position.func = getattr(self._functions, name)
+            position.loop.size[0] = dtype.itemsize
+            position.loop.type = code.encode()
+            position.loop.absorbing = absorbing if code == "?" else -1
+            lib.loop_init(ffi.addressof(position, "loop"))
+
+    def install(self) -> None:
+        """Puts ktask's functions in."""
+        for name, _, ktasks, _ in self._ways:
+            setattr(self._functions, name, ktasks)
+
+    def remove(self) -> None:
+        """Puts NumPy's functions back."""
+        for name, position, _, _ in self._ways:
+            setattr(self._functions, name, position.func)
+
+
+def tables() -> list[Table | Positions]:
     """Those of all of NumPy's ufuncs that ktask can run; none, with a warning, if NumPy is not as ktask knows it."""
     if not hasattr(lib, "py_loop_call"):  # built without threads
         return []
@@ -92,7 +122,8 @@ def tables() -> list[Table]:
         _warn(f"ktask does not know the ufuncs of NumPy {numpy.__version__}")
         return []
     splits = _watch_calls(list(ufuncs.values()))
-    return [Table(f, splits) for f in ufuncs.values()]
+    positions = [Positions(code, _api("_multiarray_umath", "_ARRAY_API")) for code in SIZES] if splits else []
+    return [*(Table(f, splits) for f in ufuncs.values()), *positions]
 
 
 def _warn(what: str) -> None:
@@ -144,12 +175,16 @@ def _watch_calls(ufuncs: list[numpy.ufunc]) -> bool:
     calls = {vectorcall(f) for f in ufuncs} | {int(ffi.cast("uintptr_t", _c_ufunc(f).vectorcall)) for f in ufuncs}
     if len(calls) != 1:
         return False
+    call, ndarray, splitter = (ffi.cast("void *", n) for n in (*calls, id(numpy.ndarray), id(split)))
+    lib.py_watch_calls(call, ndarray, splitter, _api("umath", "_UFUNC_API"))
+    return True
+
+
+def _api(module: str, capsule: str) -> Any:
+    """One of the tables of NumPy's C interface."""
     pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
     pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    api = pointer_of(import_module("numpy._core.umath")._UFUNC_API, None)
-    call, ndarray, splitter = (ffi.cast("void *", n) for n in (*calls, id(numpy.ndarray), id(split)))
-    lib.py_watch_calls(call, ndarray, splitter, ffi.cast("void **", api))
-    return True
+    return ffi.cast("void **", pointer_of(getattr(import_module(f"numpy._core.{module}"), capsule), None))
 
 
 def _pair(functions: Any, data: Any) -> bytes:

@@ -197,4 +197,52 @@ static PyObject *call_ufunc(PyObject *ufunc, PyObject *const *values, size_t nar
 	return result;
 }
 
+/* ---- argmin and argmax ------------------------------------------------------------------------------------------ */
+
+/* The functions of NumPy's dtypes that are called for C (PyArray_ArrFuncs). */
+struct numpy_arrfuncs {
+	void *cast[21], *getitem, *setitem, *copyswapn, *copyswap, *compare;
+	arg_func argmax;
+	void *dotfunc, *scanfunc, *fromstr, *nonzero, *fill, *fillwithscalar, *sort[3], *argsort[3], *castdict;
+	void *scalarkind, *cancastscalarkindto, *cancastto, *unused[3];
+	arg_func argmin;
+};
+
+enum { POSITION_TYPES = 24 }; /* NumPy's numbers of the dtypes that may be searched are less than that */
+
+/* Set once; only those are called whose functions are ktask's. */
+static struct position {
+	arg_func func;
+	struct loop loop;
+} py_argmins[POSITION_TYPES], py_argmaxs[POSITION_TYPES];
+
+static int find_with(struct position *positions, void *elements, intptr_t n, intptr_t *index, void *array)
+{
+	struct position *p = &positions[((const struct numpy_array *)array)->dtype->type_num];
+
+	return find_position(&p->loop, p->func, elements, n, index, array);
+}
+
+static int argmin(void *elements, intptr_t n, intptr_t *index, void *array)
+{
+	return find_with(py_argmins, elements, n, index, array);
+}
+
+static int argmax(void *elements, intptr_t n, intptr_t *index, void *array)
+{
+	return find_with(py_argmaxs, elements, n, index, array);
+}
+
+static arg_func const py_argmin = argmin, py_argmax = argmax;
+
+static struct numpy_arrfuncs *py_arrfuncs(void **array_api, void *dtype)
+{
+	union {
+		void *object;
+		struct numpy_arrfuncs *(*get)(const void *);
+	} getter = { .object = array_api[365] };
+
+	return getter.get(dtype);
+}
+
 static void *const py_call_ufunc = (void *)call_ufunc;

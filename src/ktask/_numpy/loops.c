@@ -9,22 +9,13 @@
  *   2. An elementwise call is cut anywhere, if no output overlaps another operand; but for operands that are the same
  *      elements, as in x += 1. Chunks end at multiples of ALIGN elements from the start, so that loops that do several
  *      elements at once treat the same ones as their remainder, whoever does them.
- *   3. A fold is cut into 2^depth leaves whose place depends on the number of elements only. Each has a result of its
- *      own; the caller combines them in order. So the result does not depend on who did what. Floating-point sums
- *      are cut where NumPy's pairwise summation cuts them: into halves, the first a multiple of 8 numbers; the result
- *      has the same bits as NumPy's.
+ *   3. Folds are cut into leaves: folds.c. So is the search for the place of a minimum: positions.c.
  *   4. Everything else is passed on: accumulations, overlapping operands, folds that are not associative.
  *
  * Floating-point state belongs to a thread: a helper works with the caller's (rounding and the like), and the flags
  * that it raises are raised again in the caller.
  */
-#include "loops.h"
-
-#include <fenv.h>
-#include <ktask.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <string.h>
+#include "loops_private.h"
 
 /* A multiple of what any loop does at once, in elements. */
 enum { ALIGN = 64 };
@@ -44,27 +35,9 @@ struct loops_limits loops_limits = {
 /* How many loops_enter() were called. Its address stands for the thread. */
 static _Thread_local int this_thread;
 
-/* What the threads of a call share. */
-struct call {
-	const struct loop *loop;
-	char **args;
-	const intptr_t *steps;
-	const int *caller; /* this_thread of it */
-	fenv_t env;	   /* the caller's */
-	atomic_int flags;  /* raised by helpers */
-};
-
-struct fold_call {
-	struct call call;
-	size_t n;
-	unsigned depth;
-	char *results;	     /* one for each leaf */
-	atomic_bool decided; /* an absorbing result was found */
-};
-
 /* ---- floating-point state --------------------------------------------------------------------------------------- */
 
-static void begin(struct call *call, const struct loop *loop, char **args, const intptr_t *steps)
+void call_begin(struct call *call, const struct loop *loop, char **args, const intptr_t *steps)
 {
 	call->loop = loop;
 	call->args = args;
@@ -74,7 +47,7 @@ static void begin(struct call *call, const struct loop *loop, char **args, const
 	atomic_init(&call->flags, 0);
 }
 
-static void enter_chunk(const struct call *call, fenv_t *own)
+void enter_chunk(const struct call *call, fenv_t *own)
 {
 	if (call->caller == &this_thread)
 		return; /* in the caller everything is as it should be */
@@ -83,7 +56,7 @@ static void enter_chunk(const struct call *call, fenv_t *own)
 	feclearexcept(FE_ALL_EXCEPT);
 }
 
-static void leave_chunk(struct call *call, const fenv_t *own)
+void leave_chunk(struct call *call, const fenv_t *own)
 {
 	int flags;
 
@@ -95,8 +68,7 @@ static void leave_chunk(struct call *call, const fenv_t *own)
 	fesetenv(own);
 }
 
-/* Runs the chunks and remembers how many elements are worth it. */
-static void run(struct call *call, ktask_thread_func func, void *arg, size_t units, size_t n, const void *identity)
+void call_run(struct call *call, ktask_thread_func func, void *arg, size_t units, size_t n, const void *identity)
 {
 	struct loop *loop = (struct loop *)call->loop;
 	struct ktask_report report = KTASK_REPORT_INITIALIZER;
@@ -182,180 +154,6 @@ static int do_elements(void *start, void *end, void *arg)
 	return KTASK_RETURN_SUCCESS;
 }
 
-/* ---- folds ------------------------------------------------------------------------------------------------------ */
-
-static bool is_fold(const struct loop *l, char **args, const intptr_t *steps)
-{
-	return l->nin == 2 && l->nargs == 3 && args[0] == args[2] && steps[0] == 0 && steps[2] == 0;
-}
-
-static bool is_complex(const struct loop *l)
-{
-	return l->type == 'F' || l->type == 'D' || l->type == 'G';
-}
-
-/* How often n elements are to be halved. */
-static unsigned depth_of(size_t n)
-{
-	unsigned depth = 0;
-
-	while (depth < LOOP_MAX_DEPTH && n >> (depth + 1) >= loops_limits.min_leaf)
-		depth++;
-	return depth;
-}
-
-/* Where the first half of n elements ends, as NumPy's pairwise summation has it; that counts complex numbers twice. */
-static size_t half(const struct loop *l, size_t n)
-{
-	size_t numbers = is_complex(l) ? 2 : 1;
-	size_t first = n * numbers / 2;
-
-	return (first - first % 8) / numbers;
-}
-
-/* The elements of a leaf, counted from the left. */
-static void find_leaf(const struct fold_call *f, size_t leaf, size_t *from, size_t *n)
-{
-	*from = 0;
-	*n = f->n;
-	for (unsigned level = f->depth; level-- > 0;) {
-		size_t first = half(f->call.loop, *n);
-
-		if (leaf >> level & 1) {
-			*from += first;
-			*n -= first;
-		} else {
-			*n = first;
-		}
-	}
-}
-
-/* -0.0 is what changes no sum. */
-static void set_to_nothing(const struct loop *l, void *result)
-{
-	switch (l->type) {
-	case 'f':
-		*(float *)result = -0.0f;
-		break;
-	case 'd':
-		*(double *)result = -0.0;
-		break;
-	case 'g':
-		*(long double *)result = -0.0L;
-		break;
-	case 'F':
-		((float *)result)[0] = ((float *)result)[1] = -0.0f;
-		break;
-	case 'D':
-		((double *)result)[0] = ((double *)result)[1] = -0.0;
-		break;
-	case 'G':
-		((long double *)result)[0] = ((long double *)result)[1] = -0.0L;
-		break;
-	}
-}
-
-/* result op= n elements from in. */
-static void fold_serially(const struct loop *l, char *result, char *in, intptr_t n, intptr_t step)
-{
-	char *args[] = { result, in, result };
-	intptr_t steps[] = { 0, step, 0 };
-
-	l->func(args, &n, steps, l->data);
-}
-
-static void do_leaf(struct fold_call *f, size_t leaf)
-{
-	const struct loop *l = f->call.loop;
-	char *result = f->results + leaf * l->size[0];
-	intptr_t step = f->call.steps[1];
-	size_t from, n;
-	char *in;
-
-	find_leaf(f, leaf, &from, &n);
-	in = f->call.args[1] + (intptr_t)from * step;
-	if (l->fold == FOLD_PAIRWISE) {
-		set_to_nothing(l, result);
-		fold_serially(l, result, in, (intptr_t)n, step);
-		return;
-	}
-	memcpy(result, in, l->size[0]);
-	if (atomic_load_explicit(&f->decided, memory_order_relaxed))
-		return; /* another leaf's result will do */
-	fold_serially(l, result, in + step, (intptr_t)n - 1, step);
-	if (l->absorbing >= 0 && *result == l->absorbing)
-		atomic_store_explicit(&f->decided, true, memory_order_relaxed);
-}
-
-static int do_leaves(void *start, void *end, void *arg)
-{
-	struct fold_call *f = arg;
-	fenv_t own;
-
-	enter_chunk(&f->call, &own);
-	for (size_t leaf = (size_t)start; leaf < (size_t)end; leaf++)
-		do_leaf(f, leaf);
-	leave_chunk(&f->call, &own);
-	return KTASK_RETURN_SUCCESS;
-}
-
-/* Adds neighbours until one sum is left, of so many numbers (2: a complex one), and adds that to out. */
-#define SUM_UP(type, numbers)                                                                                          \
-	do {                                                                                                           \
-		type *sum = results, *total = out;                                                                     \
-                                                                                                                       \
-		for (size_t nr = (size_t)1 << f->depth; nr > 1; nr /= 2)                                               \
-			for (size_t i = 0; i < nr / 2; i++)                                                            \
-				for (size_t k = 0; k < (numbers); k++)                                                 \
-					sum[i * (numbers) + k] =                                                       \
-						sum[2 * i * (numbers) + k] + sum[(2 * i + 1) * (numbers) + k];         \
-		for (size_t k = 0; k < (numbers); k++)                                                                 \
-			total[k] = total[k] + sum[k];                                                                  \
-	} while (0)
-
-static void combine(struct fold_call *f, void *out)
-{
-	const struct loop *l = f->call.loop;
-	void *results = f->results;
-
-	if (l->fold == FOLD_ANYHOW) {
-		fold_serially(l, out, f->results, (intptr_t)1 << f->depth, (intptr_t)l->size[0]);
-		return;
-	}
-	switch (l->type) {
-	case 'f':
-		SUM_UP(float, 1);
-		break;
-	case 'd':
-		SUM_UP(double, 1);
-		break;
-	case 'g':
-		SUM_UP(long double, 1);
-		break;
-	case 'F':
-		SUM_UP(float, 2);
-		break;
-	case 'D':
-		SUM_UP(double, 2);
-		break;
-	case 'G':
-		SUM_UP(long double, 2);
-		break;
-	}
-}
-
-static void fold(struct loop *l, char **args, size_t n, const intptr_t *steps, unsigned depth)
-{
-	struct fold_call f = { .n = n, .depth = depth };
-	_Alignas(max_align_t) char results[2 * sizeof(long double) << LOOP_MAX_DEPTH];
-
-	begin(&f.call, l, args, steps);
-	f.results = results;
-	atomic_init(&f.decided, false);
-	run(&f.call, do_leaves, &f, (size_t)1 << depth, n, &l->folds[depth]);
-	combine(&f, args[2]);
-}
-
 /* ---- the call --------------------------------------------------------------------------------------------------- */
 
 static void call_in_chunks(struct loop *l, char **args, const intptr_t *dimensions, const intptr_t *steps)
@@ -365,17 +163,13 @@ static void call_in_chunks(struct loop *l, char **args, const intptr_t *dimensio
 	if (loops_inside()) {
 		/* passed on */
 	} else if (is_fold(l, args, steps)) {
-		unsigned depth = depth_of(n);
-
-		if (l->fold != FOLD_SERIAL && depth > 0) {
-			fold(l, args, n, steps, depth);
+		if (fold_in_chunks(l, args, n, steps))
 			return;
-		}
 	} else if (independent(l, args, steps, n)) {
 		struct call call;
 
-		begin(&call, l, args, steps);
-		run(&call, do_elements, &call, n, n, l);
+		call_begin(&call, l, args, steps);
+		call_run(&call, do_elements, &call, n, n, l);
 		return;
 	}
 	l->func(args, dimensions, steps, l->data);

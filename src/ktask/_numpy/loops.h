@@ -58,6 +58,14 @@ extern struct loops_limits loops_limits;
 /* Where this thread's runs are reported; defined by the program that these loops are part of. */
 extern struct ktask_report *(*const loops_report)(void);
 
+/*
+ * The place of a minimum or maximum, as NumPy's dtypes have it: writes the index of one of n elements, and returns 0.
+ * find_position does the same as func, for a loop whose size[0] is an element's; it is the first one of equals.
+ */
+typedef int (*arg_func)(void *elements, intptr_t n, intptr_t *index, void *array);
+
+int find_position(struct loop *loop, arg_func func, void *elements, intptr_t n, intptr_t *index, void *array);
+
 /* To be called once, when the other members are written. */
 void loop_init(struct loop *loop);
 
