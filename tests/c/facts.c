@@ -142,7 +142,7 @@ static void container(void)
 
 static void unasked(void)
 {
-	CHECK(has_helpers());
+	await_helpers(true);
 	set_quota(little);
 	await_helpers(false);
 	set_quota(enough);
@@ -163,11 +163,11 @@ static void asked(void)
 	check_described("CPUs holds for the cgroup /cgroup");
 	set_quota(enough);
 	CHECK(ktask_refresh() == 0);
-	CHECK(has_helpers());
+	await_helpers(true);
 	check_described("\"quota\": {\"cpus\": ");
 	set_quota(none);
 	CHECK(ktask_refresh() == 0);
-	CHECK(has_helpers());
+	await_helpers(true);
 	check_described("\"quota\": null");
 }
 
@@ -210,13 +210,13 @@ static void ignored(void)
 {
 	set_quota(little);
 	use_helpers(2);
-	CHECK(has_helpers());
+	await_helpers(true);
 	unsetenv("KTASK_HELPERS");
 }
 
 static void moved(void)
 {
-	CHECK(has_helpers());
+	await_helpers(true);
 	fsroot_write("/cgroup/other/cpu.max", "50000 100000\n");
 	fsroot_write("/proc/self/cgroup", "0::/other\n");
 	await_helpers(false);
@@ -233,7 +233,7 @@ static void forked_child(void)
 
 static void forked(void)
 {
-	CHECK(has_helpers());
+	await_helpers(true);
 	in_child(forked_child);
 	await_helpers(false);
 	set_quota(enough);
@@ -245,7 +245,7 @@ static void descriptors_closed(void)
 {
 	enum { MANY = 200 };
 
-	CHECK(has_helpers());
+	await_helpers(true);
 	fsroot_write("/mine", "1000 100000\n");
 	/* Both unbeknown to ThreadSanitizer, who would call it a race: helpers read what they had there, or try. */
 	for (int fd = 3; fd < MANY; fd++)
@@ -253,7 +253,7 @@ static void descriptors_closed(void)
 	while (syscall(SYS_openat, AT_FDCWD, fsroot_path("/mine"), O_RDONLY) < MANY)
 		;
 	CHECK(ktask_refresh() == 0);
-	CHECK(has_helpers());
+	await_helpers(true);
 	set_quota(little);
 	CHECK(ktask_refresh() == 0);
 	CHECK(!has_helpers());
@@ -275,7 +275,7 @@ static void software_governors(void)
 	for (size_t i = 0; i < sizeof(works) / sizeof(works[0]); i++) {
 		fsroot_write(CPU0 "scaling_governor", works[i]);
 		CHECK(ktask_refresh() == 0);
-		CHECK(has_helpers());
+		await_helpers(true);
 	}
 	fsroot_write(CPU0 "scaling_governor", "conservative\n");
 	await_helpers(false);
@@ -294,7 +294,7 @@ static void told_to_ignore(void)
 {
 	setenv("KTASK_POWER", "ignore", 1);
 	fsroot_write(CPU0 "scaling_governor", "powersave\n");
-	CHECK(has_helpers());
+	await_helpers(true);
 }
 
 static const char *driver;
@@ -312,11 +312,11 @@ static void hardware_preferences(void)
 {
 	static const char *const works[] = { "performance", "default", "balance_power", "128" };
 
-	CHECK(has_helpers());
+	await_helpers(true);
 	for (size_t i = 0; i < sizeof(works) / sizeof(works[0]); i++) {
 		fsroot_write(CPU0 "energy_performance_preference", works[i]);
 		CHECK(ktask_refresh() == 0);
-		CHECK(has_helpers());
+		await_helpers(true);
 	}
 	fsroot_write(CPU0 "energy_performance_preference", "power\n");
 	await_helpers(false);
@@ -356,7 +356,7 @@ static void cpus_come_and_go(void)
 	await_helpers(false);
 	fsroot_write("/sys/devices/system/cpu/online", both);
 	CHECK(ktask_refresh() == 0);
-	CHECK(has_helpers());
+	await_helpers(true);
 }
 
 /* A node that had memory only gets CPUs: they count as its neighbour's. */
