@@ -101,6 +101,7 @@ int main(void)
 	atomic_store(&stop, true);
 	CHECK(pthread_join(plugger, NULL) == 0);
 
+	CHECK(ktask_refresh() == 0); /* all CPUs are back, not only those that the last survey saw */
 	/* Who strays is noticed when it is called out of its sleep, and brought back by the next such call. */
 	visit(0);
 	do {

@@ -16,7 +16,8 @@ static struct {
 	atomic_int here;
 	atomic_int on[MAX_NIDS];	/* helpers */
 	atomic_int first_own[MAX_NIDS]; /* those of them whose first chunk was of their own node */
-	int callers_first;		/* the nid of its first chunk */
+	int callers_first;		/* the nid of its first chunk, */
+	int callers_nid;		/* and where it was then */
 } seen;
 
 static int nr_runs;
@@ -50,6 +51,7 @@ static int meet(void *start, void *end, void *unused)
 		atomic_fetch_add(&seen.first_own[nid], (int)((uintptr_t)start / 1000) == nid);
 	} else {
 		seen.callers_first = (int)((uintptr_t)start / 1000);
+		seen.callers_nid = nid_here();
 	}
 	atomic_fetch_add(&seen.here, 1);
 	while (atomic_load(&seen.here) < seen.expected) /* asleep: emulated CPUs take turns */
@@ -109,7 +111,7 @@ static void on_the_callers_node_first(int home)
 	for (int threads = 2; threads <= nr_cpus; threads += threads < 6 ? 1 : nr_cpus / 3) {
 		visit(home);
 		run(threads, 1000, NULL, 0);
-		if (nid_here() == home) /* or the scheduler has moved it in between */
+		if (seen.callers_nid == home && nid_here() == home) /* or the scheduler has moved it in between */
 			check_nearest(home, threads - 1);
 	}
 }
