@@ -17,10 +17,10 @@
 #include "heartbeat.h"
 #include "record.h"
 #include "thread_local.h"
+#include "tid.h"
 
 #include <errno.h>
 #include <sched.h>
-#include <unistd.h>
 
 /* The poll function is called this far apart. */
 enum { POLL_NS = 20000000 };
@@ -165,7 +165,7 @@ static void help(struct team *team, int helper, int node)
 
 	w.joined = w.called_at = w.now;
 	w.pace.ns_per_unit = (double)atomic_load_explicit(&run->ns_per_unit, memory_order_relaxed);
-	w.tid = is_traced(run) ? gettid() : 0;
+	w.tid = is_traced(run) ? this_tid() : 0;
 	heartbeat_join(&w);
 	pthread_cleanup_push(fail_ended, &w);
 	work(&w);
@@ -252,7 +252,7 @@ static int run_cut(struct run *run)
 
 	prepare(run, holes);
 	caller.pace.ns_per_unit = run->known.ns_per_unit;
-	caller.tid = is_traced(run) ? gettid() : 0;
+	caller.tid = is_traced(run) ? this_tid() : 0;
 	pthread_cleanup_push(abandon, run);
 	heartbeat_begin(&caller);
 	work(&caller);

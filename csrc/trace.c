@@ -12,9 +12,9 @@
 #include "trace.h"
 
 #include "clock.h"
+#include "tid.h"
 
 #include <sched.h>
-#include <unistd.h>
 
 _Atomic(struct ktask_trace *) trace_of_all;
 static atomic_size_t users;
@@ -70,7 +70,7 @@ void trace_done(const void *identity, size_t units, uint64_t ns, int result)
 	event.ke_begin = event.ke_end - ns;
 	event.ke_cpu = sched_getcpu();
 	event.ke_run = trace_number();
-	event.ke_tid = gettid();
+	event.ke_tid = this_tid();
 	event.ke_kind = KTASK_EVENT_CHUNK;
 	trace_add(trace, &event);
 	event.ke_kind = KTASK_EVENT_RUN;
