@@ -84,23 +84,28 @@ def draw(ratios: Ratios, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def main() -> None:
-    """Simulates, prints and draws."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def simulate_as_told(about: str | None, *what: str) -> tuple[str, Path | None]:
+    """Simulates, and keeps the figures where --csv says. Returns them, and where --svg wants a picture."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--csv", type=Path, help="where the raw figures go")
     parser.add_argument("--svg", type=Path, help="where the picture goes")
     arguments = parser.parse_args()
-
-    text = simulate()
+    text = simulate(*what)
     if arguments.csv:
         arguments.csv.write_text(text)
+    return text, arguments.svg
+
+
+def main() -> None:
+    """Simulates, prints and draws."""
+    text, svg = simulate_as_told(__doc__)
     ratios = {
         (row["work"], row["trace"], row["policy"], int(row["cpus"])): float(row["makespan_ns"]) / float(row["ideal_ns"])
         for row in csv.DictReader(io.StringIO(text))
     }
     show(ratios)
-    if arguments.svg:
-        draw(ratios, arguments.svg)
+    if svg:
+        draw(ratios, svg)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ figures. The clock is virtual: they are the same on every machine. The picture n
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 from pathlib import Path
 
-from simulate import simulate
+from simulate import simulate_as_told
 
 CPUS = 16
 SHARED, BY_NODE, FIRST, STATIC = "ktask", "ktask_run_numa", "ktask_run_numa, first run", "static by node"
@@ -92,19 +91,12 @@ def draw(rows: Rows, trace: str, path: Path) -> None:
 
 def main() -> None:
     """Simulates, prints and draws."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--csv", type=Path, help="where the raw figures go")
-    parser.add_argument("--svg", type=Path, help="where the picture goes")
-    arguments = parser.parse_args()
-
-    text = simulate("nodes")
-    if arguments.csv:
-        arguments.csv.write_text(text)
+    text, svg = simulate_as_told(__doc__, "nodes")
     rows = load(text)
     for trace in dict.fromkeys(key[1] for key in rows):
         show(rows, trace)
-    if arguments.svg:
-        draw(rows, "even", arguments.svg)
+    if svg:
+        draw(rows, "even", svg)
 
 
 if __name__ == "__main__":

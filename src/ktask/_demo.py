@@ -65,10 +65,10 @@ def demo(output: Path, *, quick: bool) -> int:
     introduce(console, sizes)
     if quick:
         console.print("With so little to do, times say little: this is to see that all works.")
-    todo = jobs(sizes, output)
+    makers = jobs(sizes, output)
     outcomes = []
-    with Bar(console, runs=len(todo) * 2 * sizes.rounds) as bar:
-        for number, make in enumerate(todo, 1):
+    with Bar(console, runs=len(makers) * 2 * sizes.rounds) as bar:
+        for number, make in enumerate(makers, 1):
             job = make()
             console.print(f"\n[bold]{number}. {job.title}[/]")
             console.print(Padding(escape(job.note), (0, 0, 0, 3)))

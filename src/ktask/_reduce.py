@@ -18,6 +18,20 @@ MAX_BLOCKS = 1024
 """Of a deterministic reduction: enough for hundreds of threads to share, few beside what combining them costs."""
 
 
+def reduction_of(
+    func: object, n_or_range: int | range, combine: object, min_chunk: int, *, deterministic: bool
+) -> tuple[range, int, int]:
+    """What a reduction is given, checked: its indexes, the least chunk, and the size of its blocks; 0: it has none."""
+    indexes = n_or_range if isinstance(n_or_range, range) else range(size_of(n_or_range, "n_or_range"))
+    if not is_python(func):
+        raise TypeError(f"func must be a Python callable that returns a result, not {type(func).__name__}: {func!r}")
+    loop_body_of(func, takes_arg=False)
+    if not callable(combine):
+        raise TypeError(f"combine must be a callable of two results, not {type(combine).__name__}: {combine!r}")
+    min_chunk = count_of(min_chunk, "min_chunk", least=1)
+    return indexes, min_chunk, max(min_chunk, -(-len(indexes) // MAX_BLOCKS)) if deterministic else 0
+
+
 def reduce(
     func: Callable[[int, int], T],
     n_or_range: int | range,
@@ -48,21 +62,14 @@ def reduce(
     >>> ktask.reduce(lambda start, end: sum(range(start, end)), 1001, 0, lambda a, b: a + b)
     500500
     """
-    indexes = n_or_range if isinstance(n_or_range, range) else range(size_of(n_or_range, "n_or_range"))
-    if not is_python(func):
-        raise TypeError(f"func must be a Python callable that returns a result, not {type(func).__name__}: {func!r}")
-    loop_body_of(func, takes_arg=False)
-    if not callable(combine):
-        raise TypeError(f"combine must be a callable of two results, not {type(combine).__name__}: {combine!r}")
+    indexes, min_chunk, block = reduction_of(func, n_or_range, combine, min_chunk, deterministic=deterministic)
     n, first, step = len(indexes), indexes.start, indexes.step
-    min_chunk = count_of(min_chunk, "min_chunk", least=1)
 
     def fold(start: int, end: int) -> T:
         result: T = func(first + step * start, first + step * end)
         return result
 
-    if deterministic:
-        block = max(min_chunk, -(-n // MAX_BLOCKS))
+    if block:
         blocks: list[Any] = [None] * -(-n // block)
 
         def do_chunk(start: int, end: int) -> None:
@@ -82,7 +89,7 @@ def reduce(
 
     functools.update_wrapper(do_chunk, func, assigned=(), updated=())  # what it costs is remembered as func's
     parallel_for(do_chunk, n, max_threads=max_threads, progress=progress, **options)
-    return functools.reduce(combine, blocks if deterministic else of_thread.values(), init)
+    return functools.reduce(combine, blocks if block else of_thread.values(), init)
 
 
 def map(

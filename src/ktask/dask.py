@@ -23,7 +23,7 @@ from ktask._convert import count_of, size_of
 from ktask._core import lib
 from ktask._ctl import Ctl
 from ktask._progress import ProgressReport, progress_of
-from ktask._reduce import MAX_BLOCKS
+from ktask._reduce import reduction_of
 from ktask._run import _plan_of
 
 T = TypeVar("T")
@@ -88,11 +88,9 @@ def reduce(
     With ``deterministic=True`` the result has the same bits for any cluster, and the same as ``ktask.reduce`` has on
     one machine. For lost workers and ``retries`` see ``run``.
     """
-    indexes = n_or_range if isinstance(n_or_range, range) else range(size_of(n_or_range, "n_or_range"))
+    indexes, min_chunk, block = reduction_of(func, n_or_range, combine, min_chunk, deterministic=deterministic)
     n = len(indexes)
-    min_chunk = count_of(min_chunk, "min_chunk", least=1)
-    block = max(min_chunk, -(-n // MAX_BLOCKS)) if deterministic else 0
-    job = _Fold(func, min_chunk, max_threads or 0, block or 0, None, combine, indexes, block)
+    job = _Fold(func, min_chunk, max_threads or 0, block, None, combine, indexes, block)
     shower = progress_of(progress)
     shown = nullcontext(lambda done, total: None) if shower is None else shower.shown(n)
     with shown as report:
