@@ -105,18 +105,6 @@ static void await_call(struct helper *h)
 	}
 }
 
-void take_back(struct helper *h, unsigned lent)
-{
-	pid_t tid = atomic_load_explicit(&h->tid, memory_order_relaxed);
-
-	if (lent & LENT_PRIORITY && tid) /* 0: the mark is left over from the thread before */
-		priority_restore(tid);
-	if (lent & LENT_CPU) {
-		h->placed = 0; /* anew at the next call, also when it lingers */
-		h->placed_off = -1;
-	}
-}
-
 /* Step 6. */
 static void leave(struct helper *h, struct team *team)
 {
@@ -124,12 +112,11 @@ static void leave(struct helper *h, struct team *team)
 	uint32_t here;
 
 	/*
-	 * This and the exchange are sequentially consistent, as are their counterparts in will_one: either this helper
-	 * sees what it was lent, or the caller sees that it has left, or both. Then the loan goes back.
+	 * This and the exchange in take_back are sequentially consistent, as are their counterparts in will_one: either
+	 * this helper sees what it was lent, or the caller sees that it has left, or both. Then the loan goes back.
 	 */
 	atomic_fetch_and(&team->called[h->id / HELPER_BITS], ~(UINT64_C(1) << (h->id % HELPER_BITS)));
-	lent = atomic_exchange(&h->lent, 0);
-	take_back(h, lent);
+	lent = take_back(h);
 	if (team != &pool.surveyors) {
 		limits_stand(h->seat);
 		limits_give_back();

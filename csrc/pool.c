@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * pool.c: helpers, and how they are called, sent home and waited for. This file tells the protocol, and makes the pool.
- * The helper's side is in helper.c, the caller's in team.c; birth.c makes the threads.
+ * The helper's side is in helper.c, the caller's in team.c and will.c; birth.c makes the threads.
  *
  * Words
  *   helper   a thread of the pool, bound to the CPUs of one node. It serves one team at a time. There is a place in the
@@ -20,7 +20,8 @@
  * Calling (team_call), by the caller or a member of the team; so team->here is above 0, or the caller is awake (crew.c: by
  * any thread, while the caller is)
  *   1. add to team->here, unless team->max is reached; take the helper: clear its idle bit. Whoever clears it is its
- *      owner. If it is not born, make its thread, which starts at 4.
+ *      owner. Take back what a mark says that it still has of a loan. If it is not born, make its thread, which starts
+ *      at 4.
  *   2. write helper->team; add to team->called.
  *   3. add CALLED and a call to the word. If that found PARKED, futex_wake.
  * Answering (await_call), by the helper
@@ -50,8 +51,8 @@
  *      then look whether its bit is still in team->called. If it is not, the helper may have left before the mark: restore
  *      its nice. Step 6 clears the bit first and takes the marks then; so the helper sees the mark, or the caller that the
  *      bit is gone, or both, and who sees it restores. A mark may stay behind on a helper that has left, or has been
- *      called into the same team again and is dismissed: whoever takes it later, in step 6 or 8, restores, which at worst
- *      is once too often. A restore that comes late may hit a helper that another team has willed meanwhile: its caller
+ *      called into the same team again and is dismissed: whoever takes it later, in step 1, 6 or 8, restores, which at
+ *      worst is once too often. A restore that comes late may hit a helper that another team has willed meanwhile: its caller
  *      wills again when it looks the next time. A lent CPU goes back when the helper is placed for its next call; of
  *      that only its owner is told, by the mark. The helper may end its thread at any time, so here it is known by
  *      its tid, which may be nobody's any more, and not by helper->thread, whose memory goes with it. The tid is 0 from

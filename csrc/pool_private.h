@@ -86,8 +86,28 @@ extern THREAD_LOCAL int thread_number;
 /* Ends the ownership of a helper: anybody may take it. */
 void set_idle(struct helper *h);
 
-/* By its owner, who has taken the marks off: gives back what a caller had lent to it (will_one). */
-void take_back(struct helper *h, unsigned lent);
+/*
+ * The caller waits so long before it looks whether the helper it waits for has got a CPU: chunks are shorter as a rule, and
+ * a time slice is much longer.
+ */
+enum { STARVED_NS = 300000 };
+
+/* The helper that the caller waits for, from when on, and the CPU time that it had used by then. */
+struct wait {
+	const struct helper *helper;
+	uint64_t since;
+	uint64_t cpu_ns;
+	bool settled; /* it has a CPU, or was given the caller's */
+};
+
+/*
+ * Lends to one of the team's helpers that still run what the caller does not need while it waits: its priority, where that
+ * can be taken back, and its CPU, to one that starves.
+ */
+void will_one(struct team *team, struct wait *wait);
+
+/* By its owner: takes off the marks of what was lent to it, and gives that back. Returns the marks. */
+unsigned take_back(struct helper *h);
 
 /* Makes the thread of a helper that the caller owns, on the given CPUs or any. False: the system has none to give. */
 bool give_birth(struct helper *h, const struct cpus *cpus);

@@ -13,12 +13,6 @@
 /* Calls that nobody came to, for so long in all: somebody else must be on the CPUs. A free one answers in 0.1 ms. */
 enum { UNANSWERED_NS = 1000000 };
 
-/*
- * The caller waits so long before it looks whether the helper it waits for has got a CPU: chunks are shorter as a rule, and
- * a time slice is much longer.
- */
-enum { STARVED_NS = 300000 };
-
 void team_init(struct team *team, void (*work)(struct team *team, int helper, int node), unsigned max)
 {
 	team->work = work;
@@ -271,6 +265,8 @@ static struct helper *take_helper(struct team *team, int node)
 	for (int i = 0; i < t->nr_nodes; i++) {
 		struct helper *h = take_lowest_idle(t->nodes[node].by_distance[i]);
 
+		if (h && atomic_load_explicit(&h->lent, memory_order_relaxed))
+			take_back(h); /* the mark came after it had left */
 		if (h && is_in_place(h, team))
 			return h;
 		if (h && !asked) {
@@ -368,7 +364,7 @@ static void dismiss(struct team *team)
 				continue;
 			atomic_fetch_and_explicit(&team->called[i], ~(bits & -bits), memory_order_relaxed);
 			/* Willed when it was in this team before, in the moment it left. */
-			take_back(h, atomic_exchange(&h->lent, 0));
+			take_back(h);
 			limits_stand(h->seat);
 			limits_give_back();
 			give_place_back(team);
@@ -382,86 +378,6 @@ static void dismiss(struct team *team)
 				retreat(limits_running());
 			}
 			set_idle(h);
-		}
-	}
-}
-
-/* The helper that the caller waits for, from when on, and the CPU time that it had used by then. */
-struct wait {
-	const struct helper *helper;
-	uint64_t since;
-	uint64_t cpu_ns;
-	bool settled; /* it has a CPU, or was given the caller's */
-};
-
-/* As pthread_getcpuclockid(3), but of a thread that may have ended: 0. The number is made as the kernel defines it. */
-static uint64_t cpu_time(pid_t tid)
-{
-	enum { OF_A_THREAD = 4, TIME_ON_CPUS = 2 };
-	clockid_t clock = (clockid_t)(~(unsigned)tid << 3 | OF_A_THREAD | TIME_ON_CPUS);
-	struct timespec t = { 0 };
-
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* A helper that has hardly run since the caller waits is brought to the caller's CPU, to have what the caller had. */
-static bool lend_cpu(const struct helper *h, pid_t tid, struct wait *wait)
-{
-	uint64_t now = clock_ns();
-	struct cpus cpus = { { 0 } };
-	int cpu;
-
-	if (wait->helper != h)
-		*wait = (struct wait){ .helper = h, .since = now, .cpu_ns = cpu_time(tid) };
-	if (wait->settled || now - wait->since < STARVED_NS)
-		return false;
-	wait->settled = true;
-	cpu = sched_getcpu();
-	if (cpu < 0 || cpu >= MAX_CPUS || cpu_time(tid) - wait->cpu_ns > (now - wait->since) / 2)
-		return false;
-	cpus_add(&cpus, cpu);
-	return sched_setaffinity(tid, sizeof(cpus), (const cpu_set_t *)&cpus) == 0;
-}
-
-/*
- * Lends to one helper that still runs what the caller does not need while it waits: its priority, where that can be taken
- * back, and its CPU, to one that starves. The helper gives back both when it leaves.
- */
-static void will_one(struct team *team, struct wait *wait)
-{
-	for (int i = 0; i < pool.nr_words; i++) {
-		uint64_t bits = atomic_load_explicit(&team->called[i], memory_order_relaxed);
-
-		for (; bits; bits &= bits - 1) {
-			struct helper *h = &pool.helpers[i * HELPER_BITS + __builtin_ctzll(bits)];
-			uint64_t now;
-			unsigned lent;
-			pid_t tid;
-
-			if ((atomic_load_explicit(&h->word, memory_order_acquire) & STATE) != RUNNING)
-				continue;
-			tid = atomic_load_explicit(&h->tid, memory_order_relaxed);
-			if (!tid) /* it has left since, its thread has ended, and another one is being made */
-				continue;
-			/* First the loan, then the mark: who takes the mark takes back a loan that has come. */
-			lent = lend_cpu(h, tid, wait) ? LENT_CPU : 0;
-			if (priority_privileged()) {
-				priority_will(tid, priority_of_caller());
-				lent |= LENT_PRIORITY;
-			}
-			if (!lent)
-				return;
-			if (!atomic_fetch_or(&h->lent, lent)) {
-				team->nr_willed++;
-				now = clock_ns();
-				team_trace(team, KTASK_EVENT_WILL, h, now, now, (int)lent);
-			}
-			if (atomic_load(&team->called[i]) & (bits & -bits))
-				return;
-			/* It left before the mark came. That may be another team's by now, so it stays. */
-			if (lent & LENT_PRIORITY)
-				priority_restore(tid);
 		}
 	}
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * willing.pml: callers that lend their priority and their CPU to a helper (will_one in csrc/team.c), and the helper that
+ * willing.pml: callers that lend their priority and their CPU to a helper (will_one in csrc/will.c), and the helper that
  * leaves (leave in csrc/helper.c) or is sent home (dismiss) meanwhile. Checked: when all is over, every helper is back at
- * its own nice, and it is so whenever it is nobody's and no caller is about to will or restore: so no priority is kept. A
- * helper on a CPU that was lent is placed anew when it is called, or has the mark by which it will be the time after.
+ * its own nice, and it is so whenever it is nobody's and no caller is about to will or restore: so no priority is kept. And
+ * whoever is called is on its own CPUs, unless a caller is just about to lend it another, or to mark it: then it has the mark
+ * by which it will be placed anew the time after.
  *
  * How helpers are called is in pool.pml; here a call, an answer and a dismissal are one step each.
  *
@@ -24,6 +25,7 @@
  * BUG 5: the caller marks first, looks whether the helper has left, and gives the priority then
  * BUG 6: who takes the mark of a lent CPU does not have the helper placed anew
  * BUG 7: a mark takes the place of the one that was there
+ * BUG 8: who calls a helper does not look whether a mark is left
  */
 #define OWN_NICE 19
 #define LENT_NICE 0
@@ -89,8 +91,13 @@ inline call(t)
 		do
 		:: h < HELPERS && (idle & bit(h)) ->
 			assert(real_willing > 0 || at_home(h));
+#if BUG != 8
+			d_step { lent = helper[h].lent; helper[h].lent = 0 };
+			take_back(h);
+#endif
 			helper[h].real_strays = helper[h].real_strays && helper[h].placed;
 			helper[h].placed = true;
+			assert(real_willing > 0 || !helper[h].real_strays);
 			idle = idle & ~bit(h);
 			here[t]++;
 			called[t] = called[t] | bit(h);

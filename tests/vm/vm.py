@@ -148,7 +148,7 @@ def topology(nodes: list[Node], distances: list[list[int]] | None) -> list[str]:
     return arguments
 
 
-def boot(
+def run(
     nodes: list[Node],
     script: str,
     programs: dict[str, Path],
@@ -188,22 +188,3 @@ def boot(
     lines, _, status = text.rpartition("exit status ")
     assert status == "0\n", f"{text}\nThe machine's console ends with:\n{log[-3000:]}"
     return lines
-
-
-def run(
-    nodes: list[Node],
-    script: str,
-    programs: dict[str, Path],
-    *,
-    distances: list[list[int]] | None = None,
-    files: dict[str, bytes] | None = None,
-) -> str:
-    """``boot``, and once more if that fails: emulated CPUs stall when the real ones are in use.
-
-    The scheduler then moves even a thread that is at work. A defect fails twice.
-    """
-    try:
-        return boot(nodes, script, programs, distances=distances, files=files)
-    except AssertionError as error:
-        print(f"once more, since this failed: {error}")
-        return boot(nodes, script, programs, distances=distances, files=files)
