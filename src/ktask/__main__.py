@@ -12,9 +12,7 @@ from typing import Any
 
 import ktask
 from ktask._info import sentence
-from ktask._terminal import print_table
-
-DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+from ktask._terminal import BAD_USAGE, DONE, INTERRUPTED, print_table
 
 EXAMPLES = """\
 examples:

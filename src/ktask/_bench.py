@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -30,7 +29,6 @@ ROUNDS, QUICK_ROUNDS = 15, 3
 
 BATCH_NS, MOST_CALLS = 2_000_000, 200
 """A measurement is of calls in a row that together take about so long."""
-
 
 MAX_STEPS = 50
 """Of a unit: some 0.1 µs."""
@@ -69,7 +67,7 @@ class Work:
 def bench(*, as_json: bool, quick: bool) -> int:
     """Measures and shows it; returns the exit code."""
     machine = ktask.info()
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = len(machine["allowed_cpus"])
     measured = measure(QUICK_ROUNDS if quick else ROUNDS, cpus)
     if as_json:
         told = {"version": machine["version"], "cpus": cpus, "max_helpers": machine.get("max_helpers", 0)}

@@ -31,6 +31,7 @@ from rich.table import Table
 import ktask
 from ktask._demo_kernels import ffi, lib
 from ktask._info import sentence
+from ktask._summary import duration
 
 HUGE_PAGE = 2 << 20
 """Bytes; a multiple of every common page size, so that no page is touched by two threads."""
@@ -399,14 +400,6 @@ def table(outcomes: list[Outcome], rounds: int) -> Table:
             "[green]same[/]" if o.same else "[bold red]DIFFERENT[/]",
         )
     return result
-
-
-def duration(seconds: float) -> str:
-    """A time with three digits."""
-    for unit, name in ((1, "s"), (1e-3, "ms")):
-        if seconds >= unit:
-            return f"{seconds / unit:.{2 - int(math.log10(seconds / unit))}f} {name}"
-    return f"{1e6 * seconds:.0f} us"
 
 
 def amount(size: int) -> str:

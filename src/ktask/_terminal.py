@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Tables for people: by rich on a terminal, where it is installed, and plain text elsewhere."""
+"""What commands tell: tables for people, by rich on a terminal where it is there and plain elsewhere; exit codes."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+
+DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes."""
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0, title: str = "") -> None:

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from ktask._terminal import BAD_USAGE, FAILED, INTERRUPTED
 from ktask._trace import Trace
 from ktask._tracing import trace
-
-FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
 
 def trace_program(

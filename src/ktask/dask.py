@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from ktask._call import add_note
 from ktask._convert import count_of, size_of
 from ktask._core import lib
 from ktask._ctl import Ctl
-from ktask._progress import ProgressReport, progress_of
+from ktask._progress import Progress, ProgressReport, progress_of
 from ktask._reduce import reduction_of
 from ktask._run import _plan_of
 
@@ -64,9 +64,8 @@ def run(client: Client, start: int, size: int, ctl: Ctl, *, retries: int = 0) ->
         raise ValueError("iter_func and trace are for one machine; the positions of a cluster's run are numbers")
     start, size = _start_of(start), size_of(size, "size")
     job = _Job(plan.thread.python, plan.min_chunk_size, plan.max_threads, plan.align, _python(plan.undo))
-    shown = nullcontext(lambda done, total: None) if plan.progress is None else plan.progress.shown(size)
     cut = _Cut(start, start + size, max(plan.min_chunk_size, 1), plan.align or 1)
-    with shown as report:
+    with _shown(plan.progress, size) as report:
         _Cluster(client, job, plan.func_arg, retries).do(cut, report)
 
 
@@ -91,9 +90,7 @@ def reduce(
     indexes, min_chunk, block = reduction_of(func, n_or_range, combine, min_chunk, deterministic=deterministic)
     n = len(indexes)
     job = _Fold(func, min_chunk, max_threads or 0, block, None, combine, indexes, block)
-    shower = progress_of(progress)
-    shown = nullcontext(lambda done, total: None) if shower is None else shower.shown(n)
-    with shown as report:
+    with _shown(progress_of(progress), n) as report:
         parts = _Cluster(client, job, None, retries).do(_Cut(0, n, min_chunk, block or 1), report)
     return functools.reduce(combine, (result for part in sorted(parts) for result in part.results), init)
 
@@ -102,6 +99,10 @@ def _start_of(start: object) -> int:
     if isinstance(start, bool) or not isinstance(start, int):
         raise TypeError(f"start must be an int on a cluster, not {type(start).__name__}: {start!r}")
     return start
+
+
+def _shown(progress: Progress | None, total: int) -> AbstractContextManager[ProgressReport]:
+    return nullcontext(lambda done, total: None) if progress is None else progress.shown(total)
 
 
 def _python(function: Any) -> Any:

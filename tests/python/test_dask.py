@@ -208,6 +208,13 @@ def test_reduce(client: Any) -> None:
     assert ktask.dask.reduce(client, lambda a, b: 1, 0, "init", lambda a, b: "combined") == "init"
 
 
+def test_a_reduction_is_checked_before_it_is_sent(client: Any) -> None:
+    with pytest.raises(TypeError, match="func must be a Python callable that returns a result, not int: 3"):
+        ktask.dask.reduce(client, 3, 10, 0, lambda a, b: a + b)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="combine must be a callable of two results, not NoneType: None"):
+        ktask.dask.reduce(client, lambda a, b: 1, 10, 0, None)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("numbers", [range(100_000), range(3, 50_000, 7), range(10, 0, -1)])
 def test_deterministic_reduce_has_the_bits_of_one_machine(client: Any, numbers: range) -> None:
     def func(start: int, end: int) -> float:
