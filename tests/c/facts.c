@@ -34,9 +34,8 @@ static int spin(void *start, void *end, void *arg)
 }
 
 /*
- * Tasks of few units of a kind never seen before: each calls helpers at once, if there are any. More than one, since the
- * helper of the run before may not have got a CPU yet on which to say that it is idle again; all in less time than goes
- * by between two surveys.
+ * A task of few units of a kind never seen before calls helpers at once, if there may be any. One that cannot be had just
+ * now counts: the helper of the run before may not have got a CPU yet on which to say that it is idle again.
  */
 static bool has_helpers(void)
 {
@@ -45,14 +44,11 @@ static bool has_helpers(void)
 	struct ktask_report report = KTASK_REPORT_INITIALIZER;
 	DEFINE_KTASK_CTL(ctl, spin, NULL, 1);
 
+	CHECK(ktask_max_threads() > 0); /* the pool stands from here on, and knows its limits */
+	ktask_ctl_set_identity(&ctl, &identities[nr++ % sizeof(identities)]);
 	ktask_ctl_set_report(&ctl, &report);
-	for (int tries = 0; tries < 20; tries++) {
-		ktask_ctl_set_identity(&ctl, &identities[nr++ % sizeof(identities)]);
-		CHECK(ktask_run(AT(0), UNITS, &ctl) == KTASK_RETURN_SUCCESS);
-		if (report.kr_called > 0)
-			return true;
-	}
-	return false;
+	CHECK(ktask_run(AT(0), UNITS, &ctl) == KTASK_RETURN_SUCCESS);
+	return report.kr_called > 0 || report.kr_why == KTASK_WHY_NONE_FREE;
 }
 
 /* Sooner or later, or the test takes too long. */
@@ -142,7 +138,7 @@ static void container(void)
 
 static void unasked(void)
 {
-	await_helpers(true);
+	CHECK(has_helpers());
 	set_quota(little);
 	await_helpers(false);
 	set_quota(enough);
@@ -163,11 +159,11 @@ static void asked(void)
 	check_described("CPUs holds for the cgroup /cgroup");
 	set_quota(enough);
 	CHECK(ktask_refresh() == 0);
-	await_helpers(true);
+	CHECK(has_helpers());
 	check_described("\"quota\": {\"cpus\": ");
 	set_quota(none);
 	CHECK(ktask_refresh() == 0);
-	await_helpers(true);
+	CHECK(has_helpers());
 	check_described("\"quota\": null");
 }
 
@@ -210,13 +206,13 @@ static void ignored(void)
 {
 	set_quota(little);
 	use_helpers(2);
-	await_helpers(true);
+	CHECK(has_helpers());
 	unsetenv("KTASK_HELPERS");
 }
 
 static void moved(void)
 {
-	await_helpers(true);
+	CHECK(has_helpers());
 	fsroot_write("/cgroup/other/cpu.max", "50000 100000\n");
 	fsroot_write("/proc/self/cgroup", "0::/other\n");
 	await_helpers(false);
@@ -233,7 +229,7 @@ static void forked_child(void)
 
 static void forked(void)
 {
-	await_helpers(true);
+	CHECK(has_helpers());
 	in_child(forked_child);
 	await_helpers(false);
 	set_quota(enough);
@@ -245,7 +241,7 @@ static void descriptors_closed(void)
 {
 	enum { MANY = 200 };
 
-	await_helpers(true);
+	CHECK(has_helpers());
 	fsroot_write("/mine", "1000 100000\n");
 	/* Both unbeknown to ThreadSanitizer, who would call it a race: helpers read what they had there, or try. */
 	for (int fd = 3; fd < MANY; fd++)
@@ -253,7 +249,7 @@ static void descriptors_closed(void)
 	while (syscall(SYS_openat, AT_FDCWD, fsroot_path("/mine"), O_RDONLY) < MANY)
 		;
 	CHECK(ktask_refresh() == 0);
-	await_helpers(true);
+	CHECK(has_helpers());
 	set_quota(little);
 	CHECK(ktask_refresh() == 0);
 	CHECK(!has_helpers());
@@ -275,7 +271,7 @@ static void software_governors(void)
 	for (size_t i = 0; i < sizeof(works) / sizeof(works[0]); i++) {
 		fsroot_write(CPU0 "scaling_governor", works[i]);
 		CHECK(ktask_refresh() == 0);
-		await_helpers(true);
+		CHECK(has_helpers());
 	}
 	fsroot_write(CPU0 "scaling_governor", "conservative\n");
 	await_helpers(false);
@@ -294,7 +290,7 @@ static void told_to_ignore(void)
 {
 	setenv("KTASK_POWER", "ignore", 1);
 	fsroot_write(CPU0 "scaling_governor", "powersave\n");
-	await_helpers(true);
+	CHECK(has_helpers());
 }
 
 static const char *driver;
@@ -312,11 +308,11 @@ static void hardware_preferences(void)
 {
 	static const char *const works[] = { "performance", "default", "balance_power", "128" };
 
-	await_helpers(true);
+	CHECK(has_helpers());
 	for (size_t i = 0; i < sizeof(works) / sizeof(works[0]); i++) {
 		fsroot_write(CPU0 "energy_performance_preference", works[i]);
 		CHECK(ktask_refresh() == 0);
-		await_helpers(true);
+		CHECK(has_helpers());
 	}
 	fsroot_write(CPU0 "energy_performance_preference", "power\n");
 	await_helpers(false);
@@ -356,7 +352,7 @@ static void cpus_come_and_go(void)
 	await_helpers(false);
 	fsroot_write("/sys/devices/system/cpu/online", both);
 	CHECK(ktask_refresh() == 0);
-	await_helpers(true);
+	CHECK(has_helpers());
 }
 
 /* A node that had memory only gets CPUs: they count as its neighbour's. */
