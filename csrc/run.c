@@ -158,10 +158,10 @@ static void fail_ended(void *helper)
 }
 
 /* What a helper does for the run that it was called to. */
-static void help(struct team *team, int helper, int node)
+static void help(struct team *team, int helper, int node, uint64_t now)
 {
 	struct run *run = (struct run *)team;
-	struct worker w = { .run = run, .thread = helper + 1, .node = node, .now = clock_ns() };
+	struct worker w = { .run = run, .thread = helper + 1, .node = node, .now = now };
 
 	w.joined = w.called_at = w.now;
 	w.pace.ns_per_unit = (double)atomic_load_explicit(&run->ns_per_unit, memory_order_relaxed);
@@ -265,10 +265,12 @@ static int run_cut(struct run *run)
 	}
 
 	error = atomic_load_explicit(&run->error, memory_order_relaxed);
-	if (error == 0)
-		heartbeat_end(&caller);
-	else if (run->ctl.kc_undo_func)
+	if (error && run->ctl.kc_undo_func)
 		undone = undo_finished(&run->cut, &run->holes, &run->ctl);
+	if (error || atomic_load_explicit(&run->team.nr_called, memory_order_relaxed))
+		caller.now = clock_ns(); /* else since its last chunk next to nothing has happened */
+	if (!error)
+		heartbeat_end(&caller);
 	if (run->ctl.kc_report)
 		record_report(&caller, undone);
 	if (run->team.trace) {
@@ -307,6 +309,8 @@ int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *
 	heartbeat_recall(&run);
 	if (nr_nodes == 1 && heartbeat_is_short(&run, &nodes[0]))
 		return run_at_once(&run, &nodes[0]);
+
+	pool_prefetch();
 
 	struct cursor cursors[nr_nodes ? nr_nodes : 1];
 

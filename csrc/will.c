@@ -81,7 +81,7 @@ void will_one(struct team *team, struct wait *wait)
 
 unsigned take_back(struct helper *h)
 {
-	unsigned lent = atomic_exchange(&h->lent, 0);
+	unsigned lent = atomic_load(&h->lent) ? atomic_exchange(&h->lent, 0) : 0;
 	pid_t tid = atomic_load_explicit(&h->tid, memory_order_relaxed);
 
 	if (lent & LENT_PRIORITY && tid) /* 0: the mark is left over from the thread before */
