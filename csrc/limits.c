@@ -1,7 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
+ * limits.c: this process's helpers are counted, and its seats are taken and given back; table.c tells what a seat is.
+ *
+ * Looking for a seat takes a look at each CPU's. Where there was none just now, nobody looks for a while:
+ *
+ * Word
+ *   full_until   when to look again; 0: now.
+ * Calling (team_call)
+ *   1. full_until is not over: do without a helper, and say nothing.
+ *   2. Look for a seat.
+ *   3. There is none: write the time from now on that is told by FULL_NS (limits_found_full).
+ * Giving back (limits_stand)
+ *   4. Empty the seat.
+ *   5. If full_until is not 0, make it 0.
+ *
+ * Why nobody is kept from a free seat for long. Only who has looked writes a time (1), and that is FULL_NS after its look
+ * at the clock, however many look: so after FULL_NS somebody looks again. A time that was there when this process
+ * emptied a seat is taken back (4 before 5). One that is written after that, by who had looked before, is over soon; and
+ * so it is with seats that other processes give back, who know nothing of this word. tests/model/full.pml explores this.
+ *
  * All operations on counters and seats are relaxed: they guard no data, only their own values, and the order of changes
- * to one atomic object is the same for all threads. What a helper does is ordered by the word it is called through.
+ * to one atomic object is the same for all threads. What a helper does is ordered by the word it is called through. A
+ * processor that does 5 before 4 leaves a time behind that is over after FULL_NS, as above.
  */
 #define _GNU_SOURCE
 #include "limits.h"
