@@ -235,11 +235,19 @@ void set_idle(struct helper *h)
 
 /* ---- making the pool -------------------------------------------------------------------------------------------- */
 
-/* The limit as the machine is now: one less than threads that may work, for the caller. */
+/*
+ * The limits as the machine is now: one less than threads that may work, for the caller; and for all processes under the
+ * same quota as many threads as it has whole CPUs.
+ */
 static void heed(const struct facts *facts)
 {
-	if (!pool.oversubscribed)
-		limits_set_max(facts->threads - 1);
+	const struct quota *quota = &facts->quota;
+	bool counts = quota->period && quota->usec / quota->period < (uint64_t)facts->cpus;
+
+	if (pool.oversubscribed)
+		return;
+	limits_set_max(facts->threads - 1);
+	limits_set_group(counts ? quota->cgroup : 0, counts ? (int)(quota->usec / quota->period) : 0);
 }
 
 /* Room in the tables for one helper less than there may ever be CPUs, which may come to any node; or KTASK_HELPERS. */
@@ -254,7 +262,8 @@ static bool share_out_helpers(void)
 	pool.first = calloc((size_t)t->nr_nodes + 1, sizeof(*pool.first));
 	if (!pool.first)
 		return false;
-	limits_init((int)number_from_environment("KTASK_MAX_HELPERS", MAX_HELPERS, MAX_HELPERS), fixed < 0);
+	limits_init((int)number_from_environment("KTASK_MAX_HELPERS", MAX_HELPERS, MAX_HELPERS), fixed < 0,
+		    t->end_possible);
 	limits_set_max(fixed >= 0 ? (int)fixed : 0);
 	topology_all_cpus(t, &cpus);
 	to_come = t->nr_possible - cpus_count(&cpus);

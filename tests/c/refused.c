@@ -66,6 +66,10 @@ static const struct refusal {
 	{ SYS_openat, ANY, 0 },
 	{ SYS_clone, 0, CLONE_THREAD },
 	{ SYS_mprotect, ANY, 0 },
+	{ SYS_mmap, ANY, 0 },
+	{ SYS_pread64, ANY, 0 },
+	{ SYS_fstat, ANY, 0 },
+	{ SYS_newfstatat, ANY, 0 },
 };
 static const struct refusal *refusal;
 static int error;
