@@ -73,7 +73,8 @@ void heartbeat_recall(struct run *run)
 bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
 {
 	/* Sizes that would be refused go the long way. */
-	return run->known.ns_per_unit > 0 && run->known.ns_per_unit * (double)node->kn_task_size < (double)pool_warm_ns() &&
+	return run->known.ns_per_unit > 0 &&
+	       run->known.ns_per_unit * (double)node->kn_task_size < (double)pool_warm_ns() &&
 	       node->kn_task_size - 1 < KTASK_MAX_SIZE &&
 	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_trace && !trace_is_on();
 }

@@ -126,7 +126,7 @@ static void leave(struct helper *h, struct team *team)
 	uint32_t here;
 
 	/*
-	 * This and the exchange in take_back are sequentially consistent, as are their counterparts in will_one: either
+	 * This and the load in take_back are sequentially consistent, as are their counterparts in will_one: either
 	 * this helper sees what it was lent, or the caller sees that it has left, or both. Then the loan goes back.
 	 */
 	atomic_fetch_and(&team->called[h->id / HELPER_BITS], ~(UINT64_C(1) << (h->id % HELPER_BITS)));

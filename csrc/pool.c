@@ -16,12 +16,14 @@
  *                  the calls, so that one call is not taken for another.
  *   team->here     how many helpers were called and are not gone yet.
  *   team->called   which ones.
+ *   helper->keeps  its owner's: it is idle, but has its seat and its place in the limits still, for the next call.
  *
  * Calling (team_call), by the caller or a member of the team; so team->here is above 0, or the caller is awake (crew.c: by
  * any thread, while the caller is)
  *   1. add to team->here, unless team->max is reached; take the helper: clear its idle bit. Whoever clears it is its
- *      owner. Take back what a mark says that it still has of a loan. If it is not born, make its thread, which starts
- *      at 4.
+ *      owner. Take back what a mark says that it still has of a loan. If it lingers where it is wanted, it goes on with
+ *      what it keeps; otherwise give that back, count it in the limits and find it a seat. If it is not born, make its
+ *      thread, which starts at 4. Who does not call it after all sets the idle bit; it keeps nothing then.
  *   2. write helper->team; add to team->called.
  *   3. add CALLED and a call to the word. If that found PARKED, futex_wake.
  * Answering (await_call), by the helper
@@ -31,10 +33,14 @@
  *   5. exchange the word for RUNNING if it still has CALLED, and become the owner. Then do team->work, unless it came so
  *      late that somebody else must want its CPU (retreat.c).
  * Leaving (leave), by the helper
- *   6. clear its bit in team->called, take back what it was lent, subtract from team->here. The team may be gone now.
+ *   6. clear its bit in team->called, take back what it was lent; if it is not to linger, give back its seat and its
+ *      place in the limits; subtract from team->here. The team may be gone now.
  *      If that made 0 of a count whose caller sleeps, futex_wake: the address may be somebody else's by then, who
  *      sees a spurious wake-up, as every user of a futex must expect.
- *   7. set the word to PARKED or LINGERING, then the idle bit: nobody owns it.
+ *   7. set the word to PARKED or LINGERING, then the idle bit: nobody owns it. One that lingers and has done so for long
+ *      enough (park) takes itself as in step 1, gives back what it keeps, changes the word to PARKED and sets the idle
+ *      bit. If somebody else has taken it, what it keeps is theirs, and it changes the word only if that has no CALLED yet:
+ *      then step 3 finds PARKED and wakes it.
  * Sending home (dismiss), by the team's caller
  *   8. see CALLED in the word, then that helper->team is this team; then take CALLED off if the word has not changed.
  *      If it has not, no other call was made in between, so it is this team's; and the step that succeeds, this or 5,
@@ -99,7 +105,7 @@
 #include <unistd.h>
 
 /* Used until the first wake has been measured; about a virtual machine's. */
-enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000, FIRST_AWAKE_ANSWER_NS = 100, LONGEST_NS = 1000000 };
+enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000, FIRST_WARM_NS = 2500, LONGEST_NS = 1000000 };
 
 /*
  * What calling a helper that lingers costs in all, to and fro, and sharing the work: so many cache lines that travel, each in
@@ -111,7 +117,7 @@ struct pool pool = {
 	.starting = PTHREAD_MUTEX_INITIALIZER,
 	.wake_ns = FIRST_WAKE_NS,
 	.answer_ns = FIRST_ANSWER_NS,
-	.awake_answer_ns = FIRST_AWAKE_ANSWER_NS,
+	.warm_ns = FIRST_WARM_NS,
 };
 
 THREAD_LOCAL struct team *serving;
@@ -196,20 +202,21 @@ void pool_answered(uint64_t ns)
 	step_answer(ns > pool_answer_ns());
 }
 
-/* The median of these, too. Near it nothing is written, since every run reads it. */
+/* By the median, too. Near it nothing is written, since every run reads it. */
 void pool_answered_awake(uint64_t ns)
 {
-	uint32_t old = atomic_load_explicit(&pool.awake_answer_ns, memory_order_relaxed), step = old / 16 + 1;
+	uint32_t old = atomic_load_explicit(&pool.warm_ns, memory_order_relaxed), step = old / 32;
+	uint64_t now = WARM_NS + WARM_ANSWERS * ns;
 
-	if (ns > old + 2 * step)
-		atomic_store_explicit(&pool.awake_answer_ns, old + step, memory_order_relaxed);
-	else if (ns + 2 * step < old)
-		atomic_store_explicit(&pool.awake_answer_ns, old - step, memory_order_relaxed);
+	if (now > old + 2 * step)
+		atomic_store_explicit(&pool.warm_ns, old + step, memory_order_relaxed);
+	else if (now < old - 2 * step)
+		atomic_store_explicit(&pool.warm_ns, old - step, memory_order_relaxed);
 }
 
 uint64_t pool_warm_ns(void)
 {
-	return WARM_NS + WARM_ANSWERS * (uint64_t)atomic_load_explicit(&pool.awake_answer_ns, memory_order_relaxed);
+	return atomic_load_explicit(&pool.warm_ns, memory_order_relaxed);
 }
 
 void pool_unanswered(uint64_t ns)

@@ -24,9 +24,9 @@ struct team {
 	uint64_t run;		   /* its number there */
 	unsigned max;		   /* helpers that may be in it at the same time */
 	unsigned forks;		   /* pool_forks() when the run began */
-	pthread_t caller; /* this and the next three lines: once the pool stands, at the first call */
-	int home;	  /* the caller's node, */
-	int caller_cpu;	  /* and its CPU, which helpers keep away from */
+	pthread_t caller;	   /* this and the next three lines: once the pool stands, at the first call */
+	int home;		   /* the caller's node, */
+	int caller_cpu;		   /* and its CPU, which helpers keep away from */
 	bool enrolled;
 	bool hot;    /* the caller makes short runs in quick succession: helpers had better linger */
 	bool seated; /* the caller has a seat: */

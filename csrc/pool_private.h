@@ -23,8 +23,8 @@ enum { LENT_PRIORITY = KTASK_LENT_PRIORITY, LENT_CPU = KTASK_LENT_CPU };
 
 struct helper {
 	_Alignas(64) _Atomic uint32_t word;
-	_Atomic unsigned lent;	     /* LENT_: what a caller that waits has lent to it */
-	_Atomic bool awake;	     /* it is LINGERING, and not still on its way there: from a call that was taken back */
+	_Atomic unsigned lent; /* LENT_: what a caller that waits has lent to it */
+	_Atomic bool awake;    /* it is LINGERING, and not still on its way there: from a call that was taken back */
 	_Atomic(struct team *) team; /* written by the owner; others only compare it */
 
 	/* The owner's; up to here on the line of the word, where a call of a helper that lingers finds all that it needs. */
@@ -59,7 +59,7 @@ struct pool {
 	_Atomic unsigned forks;
 	_Atomic uint32_t wake_ns;
 	_Atomic uint32_t answer_ns;
-	_Atomic uint32_t awake_answer_ns; /* of helpers that linger */
+	_Atomic uint32_t warm_ns;
 	_Atomic uint32_t coming;	   /* threads that were made but have not come up; a futex */
 	_Atomic uint64_t no_births_before; /* when no thread could be made, another try has to wait */
 

@@ -214,7 +214,7 @@ struct willing : rl::test_suite<willing, 2> {
 	{
 		if (!caller) {
 			called($).fetch_and(~1u, BUG == 9 ? relaxed : seq_cst);
-			helper_saw = willed($).exchange(0, BUG == 9 ? relaxed : seq_cst) == 1;
+			helper_saw = willed($).load(BUG == 9 ? relaxed : seq_cst) == 1 && willed($).exchange(0, seq_cst) == 1;
 		} else {
 			willed($).exchange(1, BUG == 10 ? relaxed : seq_cst);
 			caller_saw = (called($).load(BUG == 10 ? relaxed : seq_cst) & 1) == 0;
