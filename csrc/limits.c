@@ -9,7 +9,7 @@
  * Calling (team_call)
  *   1. full_until is not over: do without a helper, and say nothing.
  *   2. Look for a seat.
- *   3. There is none: write the time from now on that is told by FULL_NS (limits_found_full).
+ *   3. There is none: write the time in FULL_NS from now (limits_found_full).
  * Giving back (limits_stand)
  *   4. Empty the seat.
  *   5. If full_until is not 0, make it 0.

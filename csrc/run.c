@@ -210,12 +210,16 @@ static void abandon(void *arg)
 		trace_leave();
 }
 
-/* -1 where it makes no difference. */
+/* -1 where it makes no difference. The topology is there once a node was named (check_nodes), but not before. */
 static int node_of_caller(const struct run *run)
 {
+	const struct cut *cut = &run->cut;
 	int cpu;
 
-	return run->cut.nr_cursors > 1 && pool_topology()->nr_nodes > 1 ? topology_here(pool_topology(), &cpu) : -1;
+	for (size_t i = 0; cut->nr_cursors > 1 && i < cut->nr_cursors; i++)
+		if (cut->cursors[i].node >= 0)
+			return pool_topology()->nr_nodes > 1 ? topology_here(pool_topology(), &cpu) : -1;
+	return -1;
 }
 
 /* What a run begins with; all that could be refused has been. */

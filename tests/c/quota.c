@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 enum { CPUS = 16, QUOTA = 3, GROUPS = 2, PROCESSES = 3 };
 
@@ -86,6 +87,7 @@ static void alone(void)
 
 static void hold_all(void)
 {
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	join(0);
 	take_all();
 	shared->ready = 1;
