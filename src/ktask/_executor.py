@@ -54,11 +54,23 @@ RENEWED = 0.1
 HALF_A_CPU = 0.5
 """A process that uses less of its CPUs' time than that waits for something else."""
 
+BUSY = 0.8
+"""Threads that use less of a CPU than that often wait for something, if only for the interpreter between their calls."""
+
+IDLE = 0.1
+"""Of a CPU: less than that left unused is not worth another thread."""
+
+SPARE = 0.02
+"""So long, in seconds, such a thread makes calls, which then has to be found anew."""
+
 WORTH = 0.0001
 """Calls in the queue that take less than this in all, in seconds, are not worth a helper, which takes that to come."""
 
 AGAIN = 0.0001
 """Helpers are called at least so far apart: one that was called takes as long to come and take its call."""
+
+NOT_YET = 0.002
+"""And so far apart where none is to be had: to ask lets go of the interpreter, which somebody else may take."""
 
 LOGGER = getLogger("concurrent.futures")
 
@@ -337,8 +349,9 @@ class _Work:
             return
         try:
             if self.leading and not self.gathering:
-                self.call_again_at = now + AGAIN
-                lib.crew_call(self.crew)
+                self.call_again_at = now + NOT_YET
+                if lib.crew_call(self.crew):
+                    self.call_again_at = now + AGAIN
         finally:
             self.calling.release()
 
@@ -346,36 +359,42 @@ class _Work:
         """One call, by a helper. False: there is none just now."""
         return self.is_initialized() and self.make_first()
 
-    def fill_in(self) -> None:
-        """Calls that nobody else can make; and more as long as all do little else than wait."""
-        while self.make_first() and (self.waiting or self.gathering):
+    def fill_in(self, until: float = 0.0) -> None:
+        """Calls that nobody else can make; and more until then, and as long as all do little else than wait."""
+        while self.make_first() and (self.waiting or self.gathering or monotonic() < until):
             pass
 
     def watch(self) -> None:
         """Step 3."""
         since = monotonic()
-        needed = False
+        needed, until = False, 0.0
         while not needed:
             begun, begin, cpu = self.begun, monotonic(), process_time()
             sleep(PATIENCE)
             now = monotonic()
-            # Who comes late itself has waited for the interpreter or for a CPU, as the others may.
-            in_time = now - begin < 2 * PATIENCE
+            used, cpus = (process_time() - cpu) / (now - begin), lib.py_max_helpers() + 1
             with self.changed:
-                if not self.available() or not self.leading:
+                if not self.calls or not self.leading:
                     break
                 if self.begun != begun:
                     since = now
-                elif in_time and any(map(_is_asleep, self.under_way)):
-                    needed = True
-                    self.waiting = process_time() - cpu < HALF_A_CPU * (now - begin)
-                    self.waiting_since = now
+                if not self.available():
+                    continue
+                # Who comes late itself has waited for the interpreter or for a CPU, as the others may.
+                if now - begin < 2 * PATIENCE and any(map(_is_asleep, self.under_way)):
+                    if self.begun == begun:
+                        needed = True
+                        self.waiting = used < HALF_A_CPU
+                        self.waiting_since = now
+                    elif used < min(BUSY * len(self.under_way), cpus - IDLE):
+                        needed = True
+                        until = now + SPARE
                 elif self.gathering or now - since > LONG:
                     needed = True
         with self.changed:
             self.watching = False
         if needed:
-            self.fill_in()
+            self.fill_in(until)
 
     # ---- calls -----------------------------------------------------------------------------------------------------
 
