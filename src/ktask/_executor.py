@@ -55,7 +55,7 @@ HALF_A_CPU = 0.5
 """A process that uses less of its CPUs' time than that waits for something else."""
 
 BUSY = 0.8
-"""Threads that use less of a CPU than that often wait for something, if only for the interpreter between their calls."""
+"""Threads that use less of a CPU than that often wait for something, if only for the interpreter between calls."""
 
 IDLE = 0.1
 """Of a CPU: less than that left unused is not worth another thread."""

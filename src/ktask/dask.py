@@ -78,29 +78,9 @@ def run_blocks(client: Client, blocks: Iterable[Block], ctl: Ctl, *, retries: in
     data of that is copied to it. No part crosses from one block to the next. Begins when all data is there.
     """
     job, progress, arg = _job_of(ctl)
-    start, size = _start_of(start), size_of(size, "size")
-    with _shown(progress, size) as report:
-        _Cluster(client, job, retries).do(_Cut(job, [(start, size, arg)]), report)
-
-
-def run_blocks(client: Client, blocks: Iterable[Block], ctl: Ctl, *, retries: int = 0) -> None:
-    """``run`` over the units of all blocks, each with the data of its block as ``arg``, where that is.
-
-    A worker gets parts of those blocks first whose data it has; then, of what is left, of the block with most; so the
-    data of that is copied to it. No part crosses from one block to the next. Begins when all data is there.
-
-    >>> from distributed import Client
-    >>> def show(start, end, numbers):
-    ...     print(start, end, numbers)
-    >>> with Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:  # doctest: +SKIP
-    ...     low, high = client.scatter([[1, 2], [3, 4]])
-    ...     ktask.dask.run_blocks(client, [ktask.dask.Block(0, 2, low), ktask.dask.Block(2, 2, high)], ktask.Ctl(show))
-    """
-    job, progress, arg = _job_of(ctl)
     if arg is not None:
         raise ValueError(f"each block has its own data, so func_arg must be None, not {arg!r}")
-    pieces = [(_start_of(b.start), size_of(b.size, "size of a block"), b.data) for b in blocks]
-    cut = _Cut(job, pieces)
+    cut = _Cut(job, [_piece_of(block) for block in blocks])
     with _shown(progress, cut.total) as report:
         _Cluster(client, job, retries).do(cut, report)
 
@@ -142,6 +122,12 @@ def reduce(
     with _shown(progress_of(progress), n) as report:
         parts = _Cluster(client, job, retries).do(_Cut(job, [(0, n, None)]), report)
     return functools.reduce(combine, (result for part in sorted(parts) for result in part.results), init)
+
+
+def _piece_of(block: object) -> tuple[int, int, Any]:
+    if not isinstance(block, Block):
+        raise TypeError(f"blocks must be ktask.dask.Block, not {type(block).__name__}: {block!r}")
+    return _start_of(block.start), size_of(block.size, "size of a block"), block.data
 
 
 def _start_of(start: object) -> int:
@@ -340,8 +326,8 @@ class _Cluster:
         futures = {future.key: future for block in cut.blocks for future in block.futures}
         if not futures:
             return
-        wait(list(futures.values()))
-        on = self.client.who_has(list(futures.values()))
+        wait(list(futures.values()))  # type: ignore[no-untyped-call]
+        on = self.client.who_has(list(futures.values()))  # type: ignore[no-untyped-call]
         for block in cut.blocks:
             if block.futures:
                 block.on = set.intersection(*(set(on.get(future.key, ())) for future in block.futures))

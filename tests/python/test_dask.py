@@ -127,13 +127,13 @@ def own_pieces(client: Any) -> dict[str, Any]:
     """A piece of data on each worker, that says where it is."""
     workers = list(ktask.dask._addresses(client))
     assert len(workers) == 2
-    return {worker: client.scatter({"home": worker}, workers=[worker], hash=False) for worker in workers}
+    return {worker: client.scatter(f"home: {worker}", workers=[worker], hash=False) for worker in workers}
 
 
-def note(start: int, end: int, arg: tuple[Path, dict[str, str]]) -> None:
+def note(start: int, end: int, arg: tuple[Path, str]) -> None:
     folder, piece = arg
-    address = distributed.get_worker().address
-    (folder / f"{start} {'at home' if address == piece['home'] else 'elsewhere'}").touch()
+    at_home = piece == f"home: {distributed.get_worker().address}"
+    (folder / f"{start} {'at home' if at_home else 'elsewhere'}").touch()
 
 
 def test_the_worker_that_has_the_data_is_the_first(client: Any, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_blocks_are_done_where_their_data_is(client: Any, tmp_path: Path) -> Non
     """One part each, which takes until both are there: so nobody has time to help the other."""
     pieces = own_pieces(client)
 
-    def work(start: int, end: int, arg: tuple[Path, dict[str, str]]) -> None:
+    def work(start: int, end: int, arg: tuple[Path, str]) -> None:
         import time
 
         note(start, end, arg)
@@ -332,6 +332,8 @@ def test_bad_input(client: Any) -> None:
         ktask.dask.run_blocks(client, [ktask.dask.Block(0, 1, None)], ktask.Ctl(work, 3))
     with pytest.raises(ValueError, match="size of a block"):
         ktask.dask.run_blocks(client, [ktask.dask.Block(0, -1, None)], ktask.Ctl(work))
+    with pytest.raises(TypeError, match=r"blocks must be ktask.dask.Block, not int: 3"):
+        ktask.dask.run_blocks(client, [3], ktask.Ctl(work))  # type: ignore[list-item]
     ktask.dask.run_blocks(client, [], ktask.Ctl(work))
 
 
