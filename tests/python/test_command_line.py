@@ -52,7 +52,7 @@ def more(program: Path, text: str) -> None:
     program.write_text(PROGRAM + text)
 
 
-@pytest.mark.parametrize("arguments", [["info"], ["info", "--json"], ["top", "--json", "--every", "0.01"]])
+@pytest.mark.parametrize("arguments", [["info"], ["info", "--json"], ["top", "--json"]])
 def test_a_reader_that_has_seen_enough_is_no_error(arguments: list[str]) -> None:
     """The pipe has no reader from the beginning."""
     reading, writing = os.pipe()
