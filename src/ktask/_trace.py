@@ -58,6 +58,7 @@ class Event:
     run: int = 0
     tid: int = 0
 
+
 TITLE = "ktask: who did what when"
 
 
