@@ -10,6 +10,7 @@
 #include "limits.h"
 #include "pool_private.h"
 #include "priority.h"
+#include "probes.h"
 #include "tid.h"
 
 #include <sched.h>
@@ -67,6 +68,7 @@ static void linger(struct helper *h)
 /* Somebody else wants this helper's CPU: fewer of them from now on, and this one sleeps until it is called. */
 static void go_home(struct helper *h, struct team *team, uint64_t now)
 {
+	PROBE2(helper__retreat, team, h->id);
 	if (team) {
 		atomic_fetch_add_explicit(&team->nr_retreated, 1, memory_order_relaxed);
 		team_trace(team, KTASK_EVENT_RETREAT, h, now, now, 0);
@@ -209,6 +211,7 @@ void *helper_main(void *arg)
 		h->unanswered_ns = 0;
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
 		serving = team;
+		PROBE3(helper__come, team, h->id, answer);
 		team_trace(team, KTASK_EVENT_CALL, h, h->called_at, now, 0);
 		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now)) {
 			go_home(h, team, now);

@@ -15,6 +15,7 @@
 #include "ctl.h"
 #include "facts.h"
 #include "heartbeat.h"
+#include "probes.h"
 #include "record.h"
 #include "thread_local.h"
 #include "tid.h"
@@ -84,8 +85,11 @@ static int do_chunk(struct worker *w, const struct chunk *chunk)
 	struct run *run = w->run;
 	uint64_t begin = w->now;
 	int cpu = is_traced(run) ? sched_getcpu() : -1;
-	int result = run->ctl.kc_thread_func(chunk->start, chunk->end, run->ctl.kc_func_arg);
+	int result;
 
+	PROBE3(chunk__begin, run, chunk->start, chunk->end);
+	result = run->ctl.kc_thread_func(chunk->start, chunk->end, run->ctl.kc_func_arg);
+	PROBE2(chunk__end, run, result);
 	w->now = clock_ns();
 	w->chunks++;
 	pace_update(&w->pace, chunk->to - chunk->from, w->now - begin);
@@ -254,6 +258,7 @@ static int run_cut(struct run *run)
 	size_t undone = 0;
 	int error;
 
+	PROBE3(run__begin, run, run->ctl.kc_thread_func, run->cut.total);
 	prepare(run, holes);
 	caller.pace.ns_per_unit = run->known.ns_per_unit;
 	caller.tid = is_traced(run) ? this_tid() : 0;
@@ -281,6 +286,7 @@ static int run_cut(struct run *run)
 		record_all(&caller, KTASK_EVENT_RUN, run->begin, error);
 		trace_leave();
 	}
+	PROBE2(run__end, run, error);
 	return error;
 }
 
@@ -290,9 +296,13 @@ static int run_at_once(const struct run *run, const struct ktask_node *node)
 	const struct ktask_ctl *ctl = &run->ctl;
 	void *end = ctl->kc_iter_func == ktask_iter_range ? (char *)node->kn_start + node->kn_task_size
 							  : ctl->kc_iter_func(node->kn_start, node->kn_task_size);
-	int result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
-	uint64_t now = clock_ns();
+	int result;
+	uint64_t now;
 
+	PROBE3(run__begin, run, ctl->kc_thread_func, node->kn_task_size);
+	result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
+	PROBE2(run__end, run, result);
+	now = clock_ns();
 	if (result == KTASK_RETURN_SUCCESS)
 		heartbeat_end_at_once(run, node->kn_task_size, now);
 	if (ctl->kc_report)

@@ -7,6 +7,7 @@
 #include "limits.h"
 #include "pool_private.h"
 #include "priority.h"
+#include "probes.h"
 
 #include <sched.h>
 
@@ -237,6 +238,7 @@ static uint64_t call(struct team *team, struct helper *h)
 	while (!atomic_compare_exchange_weak_explicit(&h->word, &word, (word + ONE_CALL) | CALLED, memory_order_release,
 						      memory_order_relaxed))
 		;
+	PROBE2(helper__call, team, h->id);
 	if ((word & STATE) == PARKED) {
 		futex_wake(&h->word);
 		now = clock_ns();
@@ -413,6 +415,7 @@ static void dismiss(struct team *team)
 			give_place_back(team);
 			team->nr_cancelled++;
 			unanswered = clock_ns() - h->called_at;
+			PROBE2(helper__dismiss, team, h->id);
 			team_trace(team, KTASK_EVENT_DISMISS, h, h->called_at, h->called_at + unanswered, 0);
 			pool_unanswered(unanswered);
 			h->unanswered_ns += unanswered;

@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "pool_private.h"
 #include "priority.h"
+#include "probes.h"
 
 #include <sched.h>
 
@@ -68,6 +69,7 @@ void will_one(struct team *team, struct wait *wait)
 			if (!atomic_fetch_or(&h->lent, lent)) {
 				team->nr_willed++;
 				now = clock_ns();
+				PROBE3(helper__will, team, h->id, lent);
 				team_trace(team, KTASK_EVENT_WILL, h, now, now, (int)lent);
 			}
 			if (atomic_load(&team->called[i]) & (bits & -bits))
