@@ -78,13 +78,14 @@ static void numbers_of_chunks(void)
 	CHECK(nr_chunks(5, 0) == 0);
 }
 
-/* The next chunk goes from one unit to another, and so many units remain. */
+/* The next chunk goes from one unit to another, so many remain, and no claim goes beyond by more than all of them. */
 static void claim(struct cursor *c, size_t size, size_t from, size_t to, size_t remaining)
 {
 	struct chunk chunk;
 
 	CHECK(cut_claim(&cut, c, size, &chunk));
 	CHECK(chunk.cursor == c && chunk.from == from && chunk.to == to);
+	CHECK(c->next <= from + c->size);
 	CHECK(chunk.start == (char *)c->start + from && chunk.end == (char *)c->start + to);
 	CHECK(cursor_claimed(c) == to && cursor_remaining(c) == remaining && cut_remaining(&cut) == remaining);
 }

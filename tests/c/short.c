@@ -146,6 +146,19 @@ static void memory_keeps_what_is_news(void)
 	CHECK(cost_recall(&work).ns_per_unit > 799 && !cost_recall(&work).helpers_wait);
 }
 
+/* Whatever the last bits of a cost, they do not say what it is not. */
+static void costs_say_what_they_are(void)
+{
+	static const char work;
+
+	for (size_t units = 1; units <= 100; units++) {
+		cost_remember(&work, cost_measured(units, 1000003, false), unknown);
+		CHECK(!cost_recall(&work).rough && !cost_recall(&work).confirmed);
+		CHECK(cost_recall(&work).ns_per_unit > 1000002.0 / (double)units);
+		CHECK(cost_recall(&work).ns_per_unit < 1000004.0 / (double)units);
+	}
+}
+
 int main(void)
 {
 	one_call_does_it();
@@ -154,5 +167,6 @@ int main(void)
 	reports_are_filled_in();
 	sizes_are_looked_at();
 	memory_keeps_what_is_news();
+	costs_say_what_they_are();
 	return 0;
 }
