@@ -29,7 +29,8 @@ static int init(const struct ktask_node *nodes, size_t nr_nodes, size_t min, siz
 
 	ktask_ctl_set_align(&ctl, align);
 	ktask_ctl_set_iter_func(&ctl, iter);
-	memset(cursors, 0xEE, sizeof(cursors));
+	for (int i = 0; i < NODES; i++) /* work that is nobody's, beyond the task's own */
+		cursors[i] = (struct cursor){ .size = 1, .node = -1 };
 	return cut_init(&cut, nodes, nr_nodes, &ctl);
 }
 
@@ -64,6 +65,19 @@ static void quanta_and_leads(void)
 	CHECK(init_one(5, 100, 10, 8, step) == 0 && cut.quantum == 16 && cursors[0].lead == 0);
 }
 
+/* The cursors of nodes 0 to 3, with a unit each, but for a node that has none, and so no cursor. */
+static void init_nodes(void)
+{
+	const struct ktask_node nodes[] = {
+		{ AT(0), 1, 10 }, { AT(1), 1, 11 }, { AT(2), 0, 12 }, { AT(2), 1, 13 }, { AT(3), 1, 14 },
+	};
+
+	CHECK(init(nodes, 5, 1, 0, ktask_iter_range) == 0);
+	CHECK(cut.nr_cursors == NODES && cut.total == NODES && cursors[2].nid == 13 && cursors[2].node == -1);
+	for (int i = 0; i < NODES; i++)
+		cursors[i].node = i;
+}
+
 static size_t nr_chunks(uintptr_t start, size_t size)
 {
 	CHECK(init_one(start, size, 10, 8, ktask_iter_range) == 0);
@@ -76,6 +90,8 @@ static void numbers_of_chunks(void)
 	CHECK(nr_chunks(8, 1) == 1 && nr_chunks(8, 16) == 1 && nr_chunks(8, 17) == 2 && nr_chunks(8, 32) == 2);
 	CHECK(nr_chunks(5, 1) == 1 && nr_chunks(5, 3) == 1 && nr_chunks(5, 19) == 1 && nr_chunks(5, 20) == 2);
 	CHECK(nr_chunks(5, 0) == 0);
+	init_nodes();
+	CHECK(cut_nr_chunks(&cut) == NODES);
 }
 
 /* The next chunk goes from one unit to another, so many remain, and no claim goes beyond by more than all of them. */
@@ -137,19 +153,6 @@ static void aligned_claims(void)
 	claim_nothing(&cursors[0]);
 }
 
-/* The cursors of nodes 0 to 3, with a unit each, but for a node that has none, and so no cursor. */
-static void init_nodes(void)
-{
-	const struct ktask_node nodes[] = {
-		{ AT(0), 1, 10 }, { AT(1), 1, 11 }, { AT(2), 0, 12 }, { AT(2), 1, 13 }, { AT(3), 1, 14 },
-	};
-
-	CHECK(init(nodes, 5, 1, 0, ktask_iter_range) == 0);
-	CHECK(cut.nr_cursors == NODES && cut.total == NODES && cursors[2].nid == 13 && cursors[2].node == -1);
-	for (int i = 0; i < NODES; i++)
-		cursors[i].node = i;
-}
-
 static void empty(struct cursor *c)
 {
 	struct chunk chunk;
@@ -179,6 +182,17 @@ static void the_nearest_is_next(void)
 	CHECK(!cut_go_on(&cut, c, 1, distance));
 }
 
+/* The first node is one like others. */
+static void near_the_first(void)
+{
+	static const int distance[NODES] = { 10, 50, 40, 20 };
+
+	init_nodes();
+	CHECK(cut_go_on(&cut, NULL, 0, distance) == &cursors[0]);
+	empty(&cursors[0]);
+	CHECK(cut_go_on(&cut, &cursors[0], 0, distance) == &cursors[3]);
+}
+
 static void helpers_are_needed_in_turn(void)
 {
 	init_nodes();
@@ -201,6 +215,7 @@ int main(void)
 	claims(step);
 	aligned_claims();
 	the_nearest_is_next();
+	near_the_first();
 	helpers_are_needed_in_turn();
 	return 0;
 }
