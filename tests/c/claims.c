@@ -108,9 +108,10 @@ static void claim(struct cursor *c, size_t size, size_t from, size_t to, size_t 
 
 static void claim_nothing(struct cursor *c)
 {
+	uint64_t next = c->next;
 	struct chunk chunk;
 
-	CHECK(!cut_claim(&cut, c, 1, &chunk));
+	CHECK(!cut_claim(&cut, c, 1, &chunk) && c->next == next);
 	CHECK(cursor_claimed(c) == c->size && cursor_remaining(c) == 0 && cut_remaining(&cut) == 0);
 }
 
@@ -188,6 +189,7 @@ static void near_the_first(void)
 	static const int distance[NODES] = { 10, 50, 40, 20 };
 
 	init_nodes();
+	CHECK(cut_go_on(&cut, NULL, 1, (const int[NODES]){ 1, 1, 1, 1 }) == &cursors[1]);
 	CHECK(cut_go_on(&cut, NULL, 0, distance) == &cursors[0]);
 	empty(&cursors[0]);
 	CHECK(cut_go_on(&cut, &cursors[0], 0, distance) == &cursors[3]);
@@ -206,6 +208,49 @@ static void helpers_are_needed_in_turn(void)
 	CHECK(cut_node_in_turn(&cut, 0) == -1);
 }
 
+/* Others may have claimed the rest between a thread's look and its claim: then there is nothing for it. */
+static pthread_barrier_t barrier;
+static _Atomic size_t claimed;
+
+static void claim_all(void)
+{
+	struct chunk chunk;
+
+	while (cut_claim(&cut, &cursors[0], 1, &chunk)) {
+		CHECK(chunk.from < chunk.to && chunk.to <= cursors[0].size);
+		atomic_fetch_add(&claimed, chunk.to - chunk.from);
+	}
+}
+
+static void *help(void *nr_rounds)
+{
+	for (int i = 0; i < *(int *)nr_rounds; i++) {
+		pthread_barrier_wait(&barrier);
+		claim_all();
+		pthread_barrier_wait(&barrier);
+	}
+	return NULL;
+}
+
+static void races_at_the_end(void)
+{
+	int nr_rounds = rounds(20000, 200);
+	pthread_t helper;
+
+	CHECK(pthread_barrier_init(&barrier, NULL, 2) == 0);
+	CHECK(pthread_create(&helper, NULL, help, &nr_rounds) == 0);
+	for (int i = 0; i < nr_rounds; i++) {
+		CHECK(init_one(7, 4, 1, 8, ktask_iter_range) == 0 && cursors[0].lead == 1);
+		claimed = 0;
+		pthread_barrier_wait(&barrier);
+		claim_all();
+		pthread_barrier_wait(&barrier);
+		CHECK(claimed == 4);
+	}
+	CHECK(pthread_join(helper, NULL) == 0);
+	pthread_barrier_destroy(&barrier);
+}
+
 int main(void)
 {
 	sizes_that_overflow();
@@ -217,5 +262,6 @@ int main(void)
 	the_nearest_is_next();
 	near_the_first();
 	helpers_are_needed_in_turn();
+	races_at_the_end();
 	return 0;
 }
