@@ -81,7 +81,8 @@ soak: $(VENV)/.test ## everything at random for SECONDS=600
 	$(BIN)/python tests/soak/soak.py $(SECONDS) $(SEED)
 
 # Functions called by name only from helpers are not seen by Python's tracer; the same ones run in callers, too. An interrupt
-# at any instant may find coverage holding its own lock (lock_data), for good: so that test runs without.
+# at any instant may find coverage holding its own lock (lock_data), for good: so that test runs without. So do CPython's own
+# tests of executors, which are all about time.
 # The compiler gets its flags last, after those of the extension's own build: nothing is optimized into other branches, and
 # calls are no branches, which they would be if they could throw.
 # placement.c needs several NUMA nodes: tests/vm runs it in a virtual machine, out of sight.
@@ -93,7 +94,7 @@ coverage: $(VENV)/.test ## lines and branches that the tests reach, in C and Pyt
 	CC=$(CURDIR)/build/coverage/cc $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/coverage/ext .
 	$(MAKE) -C tests/c coverage BUILD=build/coverage
 	PYTHONPATH=build/coverage/ext COVERAGE_FILE=build/coverage/python $(BIN)/coverage run -m pytest -p no:cacheprovider \
-		-k 'not at_any_instant' --ignore tests/python/test_bench.py
+		-k 'not at_any_instant' --ignore tests/python/test_bench.py --ignore tests/python/test_executor_cpython.py
 	COVERAGE_FILE=build/coverage/python $(BIN)/coverage combine --quiet
 	COVERAGE_FILE=build/coverage/python $(BIN)/coverage report --ignore-errors
 	COVERAGE_FILE=build/coverage/python $(BIN)/coverage json --quiet --ignore-errors -o build/coverage/python.json
