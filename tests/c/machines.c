@@ -6,6 +6,8 @@
 
 #include "../../csrc/cgroup.h"
 
+#include <sys/syscall.h>
+
 static const char *expected[4];
 
 static void check_expected(void)
@@ -168,6 +170,57 @@ static void allowed(void)
 	DESCRIBES("\"allowed_cpus\": [0, 1, 2, 3],");
 }
 
+static void change(const char *name, const char *text, const char *what)
+{
+	fsroot_write(name, text);
+	CHECK(ktask_refresh() == 0);
+	expected[0] = what;
+	expected[1] = NULL;
+	check_expected();
+}
+
+/* CPUs come and go. What says nothing changes nothing. */
+static void changes(void)
+{
+	change(CPU "online", "0-3\n", "\"cpus\": [0, 1, 2, 3], \"cores\"");
+	change(CPU "online", "nonsense\n", "\"cpus\": [0, 1, 2, 3], \"cores\"");
+	change(CPU "online", "\n", "\"cpus\": [0, 1, 2, 3], \"cores\"");
+	change(CPU "online", "2\n", "\"cpus\": [2], \"cores\"");
+	for (int fd = 3; fd < 100; fd++) /* as a daemon does */
+		syscall(SYS_close, fd);
+	change(CPU "online", "0,2\n", "\"cpus\": [0, 2], \"cores\"");
+	CHECK(remove(fsroot_path(CPU "online")) == 0);
+	for (int fd = 3; fd < 100; fd++)
+		syscall(SYS_close, fd);
+	change(CPU "other", "1\n", "\"cpus\": [0, 2], \"cores\"");
+}
+
+static void changes_of_nodes(void)
+{
+	change("node0/cpulist", "0-1\n", "{\"id\": 0, \"cpus\": [0],");
+	change(CPU "online", "0-1\n", "{\"id\": 0, \"cpus\": [0, 1],");
+	fsroot_write("node2/cpulist", "2-3\n"); /* that had memory only: the nearest node's */
+	change(CPU "online", "0-2\n", "{\"id\": 0, \"cpus\": [0, 1, 2],");
+	fsroot_write("node0/cpulist", "nonsense\n");
+	change(CPU "online", "0-3\n", "{\"id\": 0, \"cpus\": [0, 1, 2, 3],");
+}
+
+static void what_changes(void)
+{
+	fsroot_write(CPU "online", "0-1\n");
+	in_child(changes);
+	fsroot_remove();
+	fsroot_make();
+	fsroot_write(CPU "online", "0\n");
+	fsroot_write("online", "0,2\n");
+	fsroot_write("node0/cpulist", "0\n");
+	fsroot_write("node0/distance", "10 20\n");
+	fsroot_write("node2/cpulist", "\n");
+	in_child(changes_of_nodes);
+	fsroot_remove();
+	fsroot_make();
+}
+
 /* ---- the environment --------------------------------------------------------------------------------------------- */
 
 static void names(void)
@@ -210,6 +263,7 @@ int main(void)
 	cores();
 	nodes();
 	allowed();
+	what_changes();
 	names();
 	numbers();
 	fsroot_remove();
