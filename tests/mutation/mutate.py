@@ -32,7 +32,8 @@ PYTHON_TESTS = (
     "tests/python/test_contract.py tests/python/test_exceptions.py tests/python/test_iterator.py "
     "tests/python/test_parallel_for.py tests/python/test_bad_input.py tests/python/test_ctl.py "
     "tests/python/test_python_door.py tests/python/test_func_arg.py tests/python/test_function_kinds.py "
-    "tests/python/test_progress.py tests/python/test_kernel_names.py"
+    "tests/python/test_progress.py tests/python/test_kernel_names.py tests/python/test_capsules.py "
+    "tests/python/test_nodes_of.py"
 )
 FILES = [
     "csrc/chunk.c",
