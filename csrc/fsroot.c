@@ -3,6 +3,7 @@
 #include "fsroot.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +12,19 @@
 
 static char root[FSROOT_PATH];
 
-void fsroot_init(void)
+static void look_up(void)
 {
 	const char *name = getenv("KTASK_FSROOT");
 
 	if (name && strcmp(name, "/") != 0)
 		snprintf(root, sizeof(root), "%s", name);
+}
+
+void fsroot_init(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, look_up);
 }
 
 bool fsroot_is_ours(void)

@@ -12,11 +12,12 @@
 #define _GNU_SOURCE
 #include "memory.h"
 
+#include "fsroot.h"
 #include "pool.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #ifdef __SSE2__
@@ -52,31 +53,19 @@ static size_t page_size;
 static size_t cache_size; /* the last-level caches of all CPUs together */
 static bool knows_populate;
 
-/* How much last-level cache CPU 0 has, and with how many CPUs it shares that. */
+#define CACHE "sys/devices/system/cpu/cpu0/cache/index3/"
+
+/* How much last-level cache CPU 0 has (0: not told), and with how many CPUs it shares that. */
 static size_t read_cache(int *sharers)
 {
-	static const char format[] = "/sys/devices/system/cpu/cpu0/cache/index3/%s";
-	char path[64], list[4096];
-	size_t kib = 0;
+	char text[4096];
 	struct cpus cpus;
-	FILE *f;
 
 	*sharers = 1;
-	snprintf(path, sizeof(path), format, "size");
-	f = fopen(path, "re");
-	if (f) {
-		if (fscanf(f, "%zuK", &kib) != 1)
-			kib = 0;
-		fclose(f);
-	}
-	snprintf(path, sizeof(path), format, "shared_cpu_list");
-	f = fopen(path, "re");
-	if (f) {
-		if (fgets(list, sizeof(list), f) && topology_parse_list(list, &cpus, MAX_CPUS) && !cpus_empty(&cpus))
-			*sharers = cpus_count(&cpus);
-		fclose(f);
-	}
-	return kib << 10;
+	if (fsroot_read(text, sizeof(text), CACHE "shared_cpu_list") && topology_parse_list(text, &cpus, MAX_CPUS) &&
+	    !cpus_empty(&cpus))
+		*sharers = cpus_count(&cpus);
+	return fsroot_read(text, sizeof(text), CACHE "size") ? strtoul(text, NULL, 10) << 10 : 0; /* "512K" */
 }
 
 static void look_around(void)
@@ -84,6 +73,7 @@ static void look_around(void)
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	int sharers;
 
+	fsroot_init();
 	page_size = (size_t)sysconf(_SC_PAGESIZE);
 	cache_size = read_cache(&sharers);
 	cache_size = cache_size ? cache_size * (cpus > sharers ? (size_t)(cpus / sharers) : 1) : USUAL_CACHE;

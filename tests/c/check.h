@@ -37,6 +37,16 @@ enum { SKIPPED = 77 };
 #define UNDER_TSAN 0
 #endif
 
+/* What was covered is written at the end of a process, also of one that ends at once (make coverage). */
+#ifdef COUNTS_COVERAGE
+#ifdef __cplusplus
+extern "C"
+#endif
+	void
+	__gcov_dump(void);
+#define _exit(status) (__gcov_dump(), _exit(status))
+#endif
+
 /* _exit, since a failure may be found in any thread, or in a child that inherited half-written output. */
 #define CHECK(condition)                                                                                               \
 	do {                                                                                                           \

@@ -92,6 +92,9 @@ static void what_cannot_be_is_refused(void)
 	wrong = grid;
 	wrong.kg_tile_func = NULL;
 	CHECK(ktask_run_2d(&wrong, &ctl) == -EINVAL);
+	ctl.kc_struct_size--;
+	CHECK(ktask_run_2d(&grid, &ctl) == -EINVAL);
+	ctl.kc_struct_size++;
 	wrong = (struct ktask_grid){ SIZE_MAX, SIZE_MAX, 1, 1, paint_tile, NULL };
 	CHECK(ktask_run_2d(&wrong, &ctl) == -EOVERFLOW);
 	wrong = (struct ktask_grid){ 0, COLUMNS, 1, 1, paint_tile, NULL };

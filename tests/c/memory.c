@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Memory is cleared, filled, copied, provided, pinned and freed, at any size and alignment, and nothing beside it. */
 #include "check.h"
+#include "fsroot.h"
 #include "ktask_memory.h"
+#include "refuse.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 enum { PAGE = 4096, EDGE = 256, MIB = 1 << 20 };
 
@@ -119,6 +125,30 @@ static void writing(void)
 	}
 }
 
+/* Caches that hold next to nothing: what is there already is written past them. */
+static void past_caches(void)
+{
+	static const size_t value_sizes[] = { 1, 8, 12, 16, 5000 };
+	enum { SIZE = 5 * MIB + 3 };
+
+	for (size_t shift = 0; shift < 64; shift += 21) {
+		clear(SIZE, shift, false);
+		copy(SIZE, shift, 63 - shift, false);
+		for (size_t i = 0; i < sizeof(value_sizes) / sizeof(value_sizes[0]); i++)
+			fill(SIZE, shift, value_sizes[i], false);
+	}
+}
+
+static void small_caches(const char *sharers)
+{
+	fsroot_make();
+	fsroot_write("/sys/devices/system/cpu/cpu0/cache/index3/size", "64K\n");
+	fsroot_write("/sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_list", sharers);
+	in_child(past_caches);
+	fsroot_remove();
+	unsetenv("KTASK_FSROOT");
+}
+
 /* Equal bytes, a value in the memory's own first bytes, and what there is no way to do. */
 static void refused(void)
 {
@@ -160,6 +190,23 @@ static unsigned char *fresh_pages(size_t size)
 	CHECK(p != MAP_FAILED);
 	madvise(p, size, MADV_NOHUGEPAGE);
 	return p;
+}
+
+/* A kernel that knows no MADV_POPULATE_WRITE. */
+static void old_kernel(void)
+{
+	enum { SIZE = 5 * MIB };
+	unsigned char *p = fresh_pages(SIZE);
+
+	CHECK(refuse(SYS_madvise, EINVAL, 2, BPF_JEQ, MADV_POPULATE_WRITE) == 0);
+	p[PAGE + 5] = 42;
+	CHECK(ktask_memory_prefault(p, SIZE) == 0);
+	CHECK(pages_there(p, SIZE) == SIZE / PAGE && p[PAGE + 5] == 42);
+	munmap(p, SIZE);
+	for (int fresh = 0; fresh < 2; fresh++) {
+		clear(SIZE + 3, 5, fresh);
+		copy(SIZE + 3, 5, 3, fresh);
+	}
 }
 
 static void pages(void)
@@ -347,6 +394,9 @@ int main(void)
 {
 	make_marks();
 	with_each_setting(writing);
+	small_caches("0\n");
+	small_caches("nonsense");
+	in_child(old_kernel);
 	in_child(refused);
 	with_each_setting(pages);
 	with_each_setting(pins);

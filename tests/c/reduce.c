@@ -157,6 +157,23 @@ static void what_cannot_be_is_refused(void)
 	CHECK(ktask_reduce(values, 8, &ctl, NULL, &result) == -EINVAL);
 	CHECK(ktask_reduce(values, 8, &ctl, &sum, NULL) == -EINVAL);
 	CHECK(ktask_reduce(values, 8, &ctl, &no_fold, &result) == -EINVAL);
+	for (int missing = 0; missing < 4; missing++) {
+		struct ktask_reduction wrong = sum;
+
+		if (missing == 0)
+			wrong.kd_size = 0;
+		else if (missing == 1)
+			wrong.kd_init = NULL;
+		else if (missing == 2)
+			wrong.kd_combine = NULL;
+		changed = ctl;
+		changed.kc_struct_size -= missing == 3; /* an older program's has no room for what is added */
+		CHECK(ktask_reduce(values, 8, &changed, &wrong, &result) == -EINVAL);
+	}
+	changed = ctl;
+	changed.kc_min_chunk_size = 0;
+	CHECK(ktask_reduce(values, 8, &changed, &sum, &result) == -EINVAL);
+	CHECK(ktask_reduce(AT(UINTPTR_MAX - 8), 16, &ctl, &blocks, &result) == -EOVERFLOW);
 	changed = ctl;
 	ktask_ctl_set_undo_func(&changed, undo);
 	CHECK(ktask_reduce(values, 8, &changed, &sum, &result) == -EINVAL);

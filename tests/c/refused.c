@@ -4,50 +4,17 @@
  * Runs go on with what there is, and what is refused from the start or only later makes no difference to the result.
  */
 #include "battery.h"
+#include "refuse.h"
 
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/sched.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
-enum { HELPERS = 5, NOBODY = 65534, ANY = -1 };
-
-#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
-
-/* From now on this system call fails; with an argument, only where that passes the test, BPF_JEQ or BPF_JSET, of value. */
-static int refuse(int number, int error, int arg, uint16_t test, uint32_t value)
-{
-	struct sock_filter any[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_filter some[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(offsetof(struct seccomp_data, args) + 8 * (size_t)arg)),
-		BPF_JUMP(BPF_JMP | test | BPF_K, value, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = {
-		.len = arg == ANY ? ARRAY_SIZE(any) : ARRAY_SIZE(some),
-		.filter = arg == ANY ? any : some,
-	};
-
-	/* In all threads. */
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	       syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
-}
+enum { HELPERS = 5, NOBODY = 65534 };
 
 /* What is refused in the next child. */
 static const struct refusal {
@@ -66,6 +33,15 @@ static const struct refusal {
 	{ SYS_openat, ANY, 0 },
 	{ SYS_clone, 0, CLONE_THREAD },
 	{ SYS_mprotect, ANY, 0 },
+	{ SYS_mmap, ANY, 0 },
+	{ SYS_pread64, ANY, 0 },
+	{ SYS_fstat, ANY, 0 },
+	{ SYS_newfstatat, ANY, 0 },
+	{ SYS_prlimit64, ANY, 0 },
+	{ SYS_fcntl, ANY, 0 },
+	{ SYS_shmget, ANY, 0 },
+	{ SYS_shmat, ANY, 0 },
+	{ SYS_pwrite64, ANY, 0 },
 };
 static const struct refusal *refusal;
 static int error;

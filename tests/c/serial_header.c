@@ -134,6 +134,25 @@ static void report(void)
 	CHECK(r.kr_error == KTASK_RETURN_SUCCESS && r.kr_threads == 1 && r.kr_chunks == 1);
 }
 
+/* The failed node is told of, and each call is an event, as far as there is room. */
+static void failures_are_reported(void)
+{
+	struct ktask_report r = KTASK_REPORT_INITIALIZER;
+	struct ktask_event event;
+	struct ktask_trace trace = { .kt_events = &event, .kt_capacity = 1 };
+	struct ktask_node nodes[2] = { { done, 10, NUMA_NO_NODE }, { done + 10, UNITS - 10, 5 } };
+	DEFINE_KTASK_CTL(ctl, work, &nr_calls, 1);
+
+	memset(done, 0, sizeof(done));
+	fails_at = 20;
+	ktask_ctl_set_report(&ctl, &r);
+	ktask_ctl_set_trace(&ctl, &trace);
+	CHECK(ktask_run_numa(nodes, 2, &ctl) == ERROR);
+	CHECK(r.kr_error == ERROR && r.kr_error_nid == 5 && r.kr_undone == 0 && r.kr_chunks == 2);
+	CHECK(r.kr_error_start == done + 10 && r.kr_error_end == done + UNITS);
+	CHECK(trace.kt_count == 2 && event.ke_start == done && event.ke_units == 10 && event.ke_result == 0);
+}
+
 /* Memory is written as with the library; what only a system could do is not done. */
 static void memory(void)
 {
@@ -146,10 +165,17 @@ static void memory(void)
 	CHECK(ktask_memory_fill(numbers, 7, &value, sizeof(value)) == -EINVAL);
 	CHECK(ktask_memory_copy(copies, numbers, sizeof(copies)) == 0 && copies[99] == 1.5);
 	CHECK(ktask_memory_copy(numbers, numbers + 1, both) == -EINVAL);
+	CHECK(ktask_memory_copy(numbers + 1, numbers, both) == -EINVAL);
+	CHECK(ktask_memory_copy(numbers, numbers, both - 16) == 0 && ktask_memory_clear(numbers, both - 16) == 0);
+	CHECK(ktask_memory_fill(numbers, 8, &value, both - 16) == -EINVAL);
 	CHECK(ktask_memory_clear(numbers, sizeof(numbers)) == 0 && numbers[0] == 0 && numbers[99] == 0);
 	CHECK(ktask_memory_prefault(numbers, sizeof(numbers)) == 0 && ktask_memory_free(numbers, 0) == 0);
 	CHECK(ktask_memory_pin(numbers, 8) == -ENOSYS && ktask_memory_unpin(numbers, 8) == -ENOSYS);
+	CHECK(ktask_memory_pin(numbers, 0) == 0 && ktask_memory_unpin(numbers, 0) == 0);
 	CHECK(ktask_memory_place(numbers, 8, KTASK_PLACE_SPREAD) == 0);
+	CHECK(ktask_memory_place(numbers, 8, (enum ktask_placement)(KTASK_PLACE_SPREAD + 1)) == -EINVAL);
+	CHECK(ktask_nodes_of(numbers, 8, 0, &part, 1) == -EINVAL && ktask_nodes_of(numbers, 8, 3, &part, 1) == -EINVAL);
+	CHECK(ktask_nodes_of(numbers, 8, 8, &part, 0) == -EINVAL && ktask_nodes_of(numbers, 0, 8, &part, 1) == 0);
 	CHECK(ktask_nodes_of(numbers, sizeof(numbers), 8, &part, 1) == 1);
 	CHECK(part.kn_start == numbers && part.kn_task_size == sizeof(numbers) && part.kn_nid == NUMA_NO_NODE);
 }
@@ -169,5 +195,6 @@ int main(void)
 	bad_input();
 	in_child(default_iterator);
 	report();
+	failures_are_reported();
 	return 0;
 }

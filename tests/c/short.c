@@ -128,7 +128,7 @@ static void memory_keeps_what_is_news(void)
 
 	/* A unit alone took 900 ns more: that was the call, or a cold cache. */
 	cost_remember(&work, cost_measured(1, 1900, false), cost_recall(&work));
-	CHECK(cost_recall(&work).ns_per_unit < 1001);
+	CHECK(cost_recall(&work).ns_per_unit < 1001 && !cost_recall(&work).confirmed);
 	/* It cannot be more than it took in all. */
 	cost_remember(&work, cost_measured(2, 500, false), cost_recall(&work));
 	CHECK(cost_recall(&work).rough && cost_recall(&work).ns_per_unit < 251);
@@ -137,13 +137,57 @@ static void memory_keeps_what_is_news(void)
 	CHECK(!cost_recall(&work).rough && cost_recall(&work).ns_per_unit > 499 && !cost_recall(&work).confirmed);
 	/* About the same confirms it; that helpers wait is news. */
 	cost_remember(&work, cost_measured(100, 51000, false), cost_recall(&work));
-	CHECK(cost_recall(&work).ns_per_unit < 501 && cost_recall(&work).confirmed);
+	CHECK(cost_recall(&work).ns_per_unit < 501 && cost_recall(&work).confirmed && !cost_recall(&work).rough);
 	cost_remember(&work, cost_measured(1, 1900, false), cost_recall(&work));
 	CHECK(cost_recall(&work).ns_per_unit < 501 && cost_recall(&work).confirmed);
 	cost_remember(&work, cost_measured(100, 51000, true), cost_recall(&work));
 	CHECK(cost_recall(&work).ns_per_unit > 509 && cost_recall(&work).helpers_wait && !cost_recall(&work).confirmed);
 	cost_remember(&work, cost_measured(100, 80000, false), cost_recall(&work));
 	CHECK(cost_recall(&work).ns_per_unit > 799 && !cost_recall(&work).helpers_wait);
+}
+
+/* An eighth more or less is news, and any first measure. */
+static void news(void)
+{
+	static const uint64_t differ[] = { 875000, 1125000, 1500000 }, same[] = { 876000, 1000000, 1124000 };
+	static const char work, rough;
+	struct cost before = cost_measured(1000, 1000000, false);
+
+	for (int i = 0; i < 3; i++) {
+		cost_remember(&work, before, unknown);
+		cost_remember(&work, cost_measured(1000, differ[i], false), before);
+		CHECK(cost_recall(&work).ns_per_unit == (double)differ[i] / 1000 && !cost_recall(&work).confirmed);
+		cost_remember(&work, before, unknown);
+		cost_remember(&work, cost_measured(1000, same[i], false), before);
+		CHECK(cost_recall(&work).ns_per_unit < 1001 && cost_recall(&work).confirmed);
+	}
+	cost_remember(&rough, cost_measured(1, 500, false), unknown);
+	CHECK(cost_recall(&rough).ns_per_unit > 499 && cost_recall(&rough).rough);
+}
+
+static void small_costs(void)
+{
+	static const char work;
+	struct cost none = cost_recall(NULL);
+
+	CHECK(none.ns_per_unit == 0 && !none.helpers_wait && !none.rough && !none.confirmed);
+	CHECK(cost_measured(4, 0, false).ns_per_unit == 0.25); /* less than the clock can tell */
+	CHECK(cost_measured(1, 1999, false).rough && !cost_measured(1, 2000, false).rough);
+	cost_remember(&work, cost_measured(2000000, 1000000, false), unknown);
+	CHECK(cost_recall(&work).ns_per_unit == 0.5 && !cost_recall(&work).helpers_wait);
+}
+
+/* Whatever the last bits of a cost, they do not say what it is not. */
+static void costs_say_what_they_are(void)
+{
+	static const char work;
+
+	for (size_t units = 1; units <= 100; units++) {
+		cost_remember(&work, cost_measured(units, 1000003, false), unknown);
+		CHECK(!cost_recall(&work).rough && !cost_recall(&work).confirmed);
+		CHECK(cost_recall(&work).ns_per_unit > 1000002.0 / (double)units);
+		CHECK(cost_recall(&work).ns_per_unit < 1000004.0 / (double)units);
+	}
 }
 
 int main(void)
@@ -154,5 +198,8 @@ int main(void)
 	reports_are_filled_in();
 	sizes_are_looked_at();
 	memory_keeps_what_is_news();
+	news();
+	small_costs();
+	costs_say_what_they_are();
 	return 0;
 }

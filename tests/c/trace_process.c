@@ -3,6 +3,8 @@
 #include "check.h"
 #include "ktask.h"
 
+#include "../../csrc/trace.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -303,8 +305,24 @@ static void caller_ends(void)
 	CHECK(ktask_set_trace(NULL) == 0);
 }
 
+/* Work that was done without a run is told of in the same way. */
+static void done_without_a_run(void)
+{
+	static const char identity;
+	struct ktask_trace trace;
+
+	trace_done(&identity, 5, 100, 0); /* nobody listens */
+	start(&trace, MAX_EVENTS);
+	trace_done(&identity, 5, 100, 3);
+	CHECK(ktask_set_trace(NULL) == 0);
+	CHECK(trace.kt_count == 2 && events[0].ke_kind == KTASK_EVENT_CHUNK && events[1].ke_kind == KTASK_EVENT_RUN);
+	CHECK(events[1].ke_start == (void *)&identity && events[1].ke_run == events[0].ke_run);
+	CHECK(events[1].ke_units == 5 && events[1].ke_result == 3 && events[1].ke_end - events[1].ke_begin == 100);
+}
+
 static void all(void)
 {
+	done_without_a_run();
 	whole();
 	beside_own();
 	short_runs();

@@ -368,3 +368,9 @@ def test_ranges_that_are_too_long() -> None:
 def test_a_node_alone() -> None:
     with pytest.raises(TypeError, match="several"):
         ktask.run_numa(ktask.Node(0, 5), ktask.Ctl(never))  # type: ignore[arg-type]
+
+
+def test_tuples_are_no_functions() -> None:
+    """Though those that SciPy makes are."""
+    with pytest.raises(TypeError, match=r"must be a callable, .*, not tuple: \(1, 2, 3\)"):
+        ktask.Ctl((1, 2, 3))

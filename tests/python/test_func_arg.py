@@ -55,6 +55,12 @@ def test_none_is_null() -> None:
     assert start_seen(None) is None
 
 
+@pytest.mark.parametrize("kind", [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_int)])
+def test_null_pointers_stay_null(kind: Callable[[], object]) -> None:
+    assert address_seen(kind()) is None
+    assert start_seen(kind()) is None
+
+
 @pytest.mark.parametrize("number", [0, 1, 2**47, 2**64 - 2])
 def test_int_is_an_address(number: int) -> None:
     assert (address_seen(number) or 0) == number
