@@ -16,7 +16,7 @@ SEED ?=
 OBJECTS = build/temp.* build/lib.*
 DEMO ?= # options of the demo, such as --quick
 QUICK ?= # anything: make bench ends within a minute, and leaves the figures of the documentation alone
-ONLY ?= # make bench measures these only: hot apart long memory python loop
+ONLY ?= # make bench measures these only: hot apart long memory python loop ufuncs
 SOURCES = pyproject.toml setup.py MANIFEST.in $(wildcard csrc/*.c csrc/*.h csrc/include/*.h csrc/examples/* src/ktask/*.py src/ktask/_numpy/*.*)
 
 .DEFAULT_GOAL := help

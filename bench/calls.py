@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -170,32 +171,40 @@ PEERS: dict[str, Callable[[], Peer]] = {
 
 @dataclass
 class Way:
-    """One way to do it, and what its calls took."""
+    """One way to do it, in a context that is entered for it, and what its calls took."""
 
     call: Run
+    inside: Callable[[], AbstractContextManager[object]] = nullcontext
     ns: list[int] = field(default_factory=list)
     cpu_ns: int = 0
     calls: int = 0
 
 
 def block(way: Way, block_ns: float) -> None:
-    """Calls it for so many ns. The first quarter, which follows another way's calls, does not count."""
+    """Calls it for so many ns, twice at least. The first quarter, which follows another way's calls, does not count."""
     ns: list[int] = []
-    time.sleep(2e-4)  # what a thread has used is accounted when it goes to sleep
-    cpu, begin = time.process_time_ns(), time.perf_counter_ns()
-    while not ns or time.perf_counter_ns() - begin < block_ns:
-        called = time.perf_counter_ns()
-        way.call()
-        ns.append(time.perf_counter_ns() - called)
-    time.sleep(2e-4)
-    way.cpu_ns += time.process_time_ns() - cpu
+    with way.inside():
+        time.sleep(2e-4)  # what a thread has used is accounted when it goes to sleep
+        cpu, begin = time.process_time_ns(), time.perf_counter_ns()
+        while len(ns) < 2 or time.perf_counter_ns() - begin < block_ns:
+            called = time.perf_counter_ns()
+            way.call()
+            ns.append(time.perf_counter_ns() - called)
+        time.sleep(2e-4)
+        way.cpu_ns += time.process_time_ns() - cpu
     way.calls += len(ns)
-    way.ns += ns[len(ns) // 4 :]
+    way.ns += ns[max(1, len(ns) // 4) :]
 
 
-def measure(serial: Run, parallel: Run, round_: int, scale: float) -> tuple[int, ...]:
-    """Measures both in turns: the figures of a row, as turns.hpp prints them."""
-    ways = [Way(serial), Way(parallel)]
+def measure(
+    serial: Run,
+    parallel: Run,
+    round_: int,
+    scale: float,
+    inside: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> tuple[int, ...]:
+    """Measures both in turns, the second inside a context: the figures of a row, as turns.hpp prints them."""
+    ways = [Way(serial), Way(parallel, inside)]
     parallel()
     for turn in range(4):
         for way in ways if (turn + round_) % 2 == 0 else ways[::-1]:

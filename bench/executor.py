@@ -45,6 +45,12 @@ def wait() -> None:
     time.sleep(0.005)
 
 
+def compute_and_wait() -> None:
+    """Some 1 ms of each."""
+    hash_long()
+    time.sleep(0.001)
+
+
 def serial(call: Callable[[], None], n: int) -> float:
     """Without an executor; in microseconds per call, as all of these."""
     begin = time.perf_counter()
@@ -109,6 +115,11 @@ def main() -> None:
         ("200 calls of 1 ms, no GIL", lambda kind: burst(kind, hash_long, 200), serial(hash_long, 200)),
         ("1,000 calls of plain Python", lambda kind: burst(kind, plain_python, 1000), serial(plain_python, 1000)),
         ("100 calls that wait for 5 ms", lambda kind: burst(kind, wait, 100), serial(wait, 100)),
+        (
+            "200 calls of 1 ms that also wait for 1 ms",
+            lambda kind: burst(kind, compute_and_wait, 200),
+            serial(compute_and_wait, 100),
+        ),
         ("submit to result, at once", lambda kind: round_trip(kind, nothing, 2000, 0), None),
         ("submit to result, 1 ms apart", lambda kind: round_trip(kind, nothing, 300, 0.001), None),
     ]

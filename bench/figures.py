@@ -14,6 +14,7 @@ HOT = {float(us): f"{us} µs" for us in (1, 2, 5, 10, 20, 50, 100, 200, 1000)}
 APART = {float(us): f"{us} µs" for us in (1, 20, 50, 100, 200, 500, 1000)}
 CALLS = {float(us): f"{us} µs" for us in (1, 5, 10, 20, 50, 100, 1000)}
 EXP = {10.0**n: title for n, title in enumerate(("100", "1k", "10k", "100k", "1M", "10M"), 2)}
+ELEMENTS = {10.0**n: f"10^{n}" for n in range(3, 9)}
 TRIANGLES = {float(n): str(n) for n in (100, 300, 1000, 3000, 10000)}
 DIGESTS = {float(n): str(n) for n in (4, 32, 256, 2048)}
 

@@ -12,6 +12,7 @@ from figures import (
     APART,
     CALLS,
     DIGESTS,
+    ELEMENTS,
     EXP,
     HOT,
     TRIANGLES,
@@ -147,12 +148,27 @@ def draw_loop(panels: Any, rows: list[Row]) -> None:
     panels[2].set(title="a triangle: iteration i takes i steps", xlabel="iterations")
 
 
+def draw_ufuncs(panels: Any, rows: list[Row]) -> None:
+    """Expressions of arrays."""
+    titles = {
+        "exp": "exp(x)",
+        "script": "a script: sum(sqrt(sin(x)**2 ...",
+        "add": "x + y",
+        "multiply-c16": "complex x * y",
+    }
+    for axes, (name, title) in zip(panels, titles.items(), strict=True):
+        curves(axes, rows, name, speedup, ELEMENTS)
+        axes.set(title=title, xlabel="elements")
+    panels[0].set_ylabel("times as fast as NumPy")
+
+
 PLOTS: dict[str, tuple[Callable[..., None], tuple[str, ...], int, tuple[float, float]]] = {
     "short-loops": (draw_short, ("hot", "apart"), 3, (13, 3.6)),  # what draws it, of which suites, panels, inches
     "long-loops": (draw_long, ("long",), 1, (10, 3.2)),
     "memory": (draw_memory, ("memory",), 1, (8, 3)),
     "python": (draw_python, ("python",), 3, (13, 3.6)),
     "loop": (draw_loop, ("loop",), 3, (13, 3.6)),
+    "ufuncs": (draw_ufuncs, ("ufuncs",), 4, (14, 3.6)),
 }
 
 

@@ -21,6 +21,7 @@ from figures import (
     APART,
     CALLS,
     DIGESTS,
+    ELEMENTS,
     EXP,
     HOT,
     TRIANGLES,
@@ -35,9 +36,10 @@ from figures import (
     per_unit,
     speedup,
 )
+from numpy_ufuncs import EXPRESSIONS, OF_THE_LARGEST, SIZES
 
 HERE = Path(__file__).resolve().parent
-PAGES = ("README.md", "docs/benchmarks.md", "docs/loop.md", "docs/neighbour.md", "docs/memory.md")
+PAGES = ("README.md", "docs/benchmarks.md", "docs/loop.md", "docs/neighbour.md", "docs/memory.md", "docs/numpy.md")
 
 
 class Column(NamedTuple):
@@ -55,6 +57,11 @@ def columns_of_sizes(
 ) -> list[Column]:
     """A column for each size."""
     return [Column(title, workload, size, of, digits) for size, title in sizes.items()]
+
+
+def columns_of_expressions(n: float) -> list[Column]:
+    """A column for each expression of so many elements."""
+    return [Column(name, name, n, speedup) for name in (EXPRESSIONS if n <= max(SIZES) else OF_THE_LARGEST)]
 
 
 TABLES: dict[str, tuple[str, list[Column]]] = {  # name: suite, columns
@@ -87,6 +94,7 @@ TABLES: dict[str, tuple[str, list[Column]]] = {  # name: suite, columns
     "loop-even": ("loop", columns_of_sizes("even", speedup, EXP)),
     "loop-sum": ("loop", columns_of_sizes("sum", speedup, EXP)),
     "loop-triangle": ("loop", columns_of_sizes("triangle", speedup, TRIANGLES)),
+    **{f"ufuncs-{title}": ("ufuncs", columns_of_expressions(n)) for n, title in ELEMENTS.items()},
 }
 LIMITS = {"apart": "the limit", "long": "the ideal", "memory": "plain threads"}
 """Tables with a last line for the best that is possible."""

@@ -35,7 +35,8 @@ PYTHON_PEERS = {  # and what each is installed as
     "numexpr": "numexpr",
 }
 LOOP_PEERS = {"ktask": "numba", "prange, OpenMP": "numba", "prange, workqueue": "numba"}
-PYTHON = {"calls": PYTHON_PEERS, "loop": LOOP_PEERS}
+UFUNC_PEERS = {"ktask": "ktask", "numexpr": "numexpr", "numba prange": "numba"}
+PYTHON = {"calls": PYTHON_PEERS, "loop": LOOP_PEERS, "numpy_ufuncs": UFUNC_PEERS}
 """Programs in Python, and whom they measure."""
 
 SECONDS = 120
@@ -82,6 +83,7 @@ SUITES = {
     "memory": Suite("memory", rounds=3),
     "python": Suite("calls", rounds=5),
     "loop": Suite("loop", rounds=3),
+    "ufuncs": Suite("numpy_ufuncs", rounds=3),
 }
 
 

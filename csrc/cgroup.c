@@ -314,6 +314,7 @@ void cgroup_quota(const struct cgroup *cgroup, struct quota *quota)
 			continue;
 		quota->usec = usec;
 		quota->period = period;
+		quota->cgroup = level->quota.inode;
 		strcpy(quota->path, level->path);
 	}
 }

@@ -12,6 +12,7 @@ struct quota {
 	uint64_t usec;
 	uint64_t period;
 	char path[FSROOT_PATH]; /* the cgroup's directory */
+	uint64_t cgroup;	/* a number that is this cgroup's in all processes; not 0 */
 };
 
 /* A cgroup that this process is in: its own or one above. */

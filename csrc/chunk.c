@@ -264,7 +264,9 @@ size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cu
 		size = most;
 	if (size > remaining)
 		size = remaining;
-	return size <= cut->quantum ? cut->quantum : size - size % cut->quantum;
+	/* To the nearest: if it is a few, rounding down would make it many more chunks. */
+	size = (size + cut->quantum / 2) / cut->quantum * cut->quantum;
+	return size ? size : cut->quantum;
 }
 
 void pace_update(struct pace *pace, size_t units, uint64_t ns)

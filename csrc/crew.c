@@ -64,10 +64,10 @@ static bool pays(struct crew *crew, uint64_t here_ns, uint64_t cpu_ns)
 	return false;
 }
 
-static void help(struct team *team, int helper, int node)
+static void help(struct team *team, int helper, int node, uint64_t now)
 {
 	struct crew *crew = (struct crew *)team;
-	uint64_t came = clock_ns(), cpu = clock_cpu_ns(), now = came;
+	uint64_t came = now, cpu = clock_cpu_ns();
 	bool more;
 
 	(void)node;
@@ -111,7 +111,7 @@ bool crew_call(struct crew *crew)
 {
 	return atomic_load_explicit(&crew->open, memory_order_acquire) &&
 	       clock_ns() >= atomic_load_explicit(&crew->pause_until, memory_order_relaxed) &&
-	       team_call(&crew->team, -1);
+	       team_call(&crew->team, -1) != 0;
 }
 
 void crew_close(struct crew *crew)

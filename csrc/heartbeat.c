@@ -41,9 +41,6 @@ enum { TRY_AGAIN_RUNS = 16 };
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
 
-/* What calling a helper costs that lingers: a cache line to and fro, and then as much again to share the work. */
-enum { WARM_NS = 2500 };
-
 /* Runs follow in quick succession when no more than this lies between them: while a helper lingers. */
 enum { QUICK_NS = 50000 };
 
@@ -76,7 +73,8 @@ void heartbeat_recall(struct run *run)
 bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
 {
 	/* Sizes that would be refused go the long way. */
-	return run->known.ns_per_unit > 0 && run->known.ns_per_unit * (double)node->kn_task_size < WARM_NS &&
+	return run->known.ns_per_unit > 0 &&
+	       run->known.ns_per_unit * (double)node->kn_task_size < (double)pool_warm_ns() &&
 	       node->kn_task_size - 1 < KTASK_MAX_SIZE &&
 	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_trace && !trace_is_on();
 }
@@ -89,7 +87,7 @@ void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
 /* What is gained by one more helper has to be more than this. */
 static double price(const struct run *run)
 {
-	double wake = pool_is_warm() ? WARM_NS : MARGIN * (double)(pool_wake_ns() + pool_answer_ns());
+	double wake = pool_is_warm() ? (double)pool_warm_ns() : MARGIN * (double)(pool_wake_ns() + pool_answer_ns());
 
 	return wake + 4 * (run->floor_ns - FLOOR_NS);
 }
@@ -131,9 +129,12 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 	}
 	atomic_store_explicit(&run->ns_per_unit, (float)ns_per_unit, memory_order_relaxed);
 	turn = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) + 1;
-	if (!team_call(&run->team, cut_node_in_turn(&run->cut, turn)))
+	w->now = team_call(&run->team, cut_node_in_turn(&run->cut, turn)); /* what that took is not the next chunk's */
+	if (!w->now) {
 		because(w, KTASK_WHY_NONE_FREE);
-	w->called_at = w->now = clock_ns(); /* what that took is not the next chunk's */
+		w->now = clock_ns();
+	}
+	w->called_at = w->now;
 }
 
 /* Only what earlier runs have told is known. */
@@ -147,7 +148,7 @@ void heartbeat_begin(struct worker *caller)
 		because(caller, KTASK_WHY_ENOUGH);
 		return;
 	}
-	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < WARM_NS) {
+	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < (double)pool_warm_ns()) {
 		because(caller, KTASK_WHY_SHORT);
 		return;
 	}
@@ -162,7 +163,7 @@ void heartbeat_begin(struct worker *caller)
 	} else if ((double)spent > price(run)) {
 		/* Earned together, if another one like them gains anything at all. */
 		short_runs.spent = 0;
-		call_if_worth(caller, ns_per_unit, WARM_NS);
+		call_if_worth(caller, ns_per_unit, (double)pool_warm_ns());
 	} else {
 		/* Memory may deceive: what is not far above the price, and has been so once only, waits for the heartbeat. */
 		call_if_worth(caller, ns_per_unit, run->known.confirmed ? price(run) : 2 * price(run));
@@ -207,5 +208,5 @@ void heartbeat_end(struct worker *caller)
 		short_runs.spent += caller->now - run->begin;
 	else if (alone && (double)(caller->now - run->begin) > price(run))
 		pool_look_again(caller->now);
-	short_runs.end = alone ? caller->now : clock_ns();
+	short_runs.end = caller->now;
 }

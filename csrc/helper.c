@@ -10,6 +10,7 @@
 #include "limits.h"
 #include "pool_private.h"
 #include "priority.h"
+#include "probes.h"
 #include "tid.h"
 
 #include <sched.h>
@@ -23,36 +24,51 @@ enum { LINGER_NS = 50000 };
 /* While it lingers: how often it lets others run, and the gap in its own time that tells that they did. */
 enum { YIELD_NS = 2000, PREEMPTED_NS = 10000 };
 
+/*
+ * It goes to sleep, unless it is called at the last moment. As long as nobody has taken it, it takes itself, to give back
+ * what it has kept; who has taken it has that, too.
+ */
+static void park(struct helper *h, uint32_t word)
+{
+	struct helper *self = take_idle(h->id);
+
+	if (self)
+		give_back_kept(self);
+	atomic_compare_exchange_strong_explicit(&h->word, &word, word ^ (LINGERING ^ PARKED), memory_order_relaxed,
+						memory_order_relaxed);
+	if (self)
+		set_idle(self);
+}
+
 /* Waits awake for a call, until that no longer pays or somebody else wants the CPU. */
 static void linger(struct helper *h)
 {
 	uint64_t last = clock_ns(), end = last + LINGER_NS, yielded = last;
 	uint32_t word;
 
-	atomic_fetch_add_explicit(&pool.nr_lingering, 1, memory_order_relaxed);
+	atomic_store_explicit(&h->awake, true, memory_order_relaxed);
 	while (!((word = atomic_load_explicit(&h->word, memory_order_relaxed)) & CALLED)) {
 		uint64_t now = clock_ns();
 
 		if (now >= end || now - last > PREEMPTED_NS) {
-			if (atomic_compare_exchange_strong_explicit(&h->word, &word, word ^ (LINGERING ^ PARKED),
-								    memory_order_relaxed, memory_order_relaxed))
-				break;
-			continue; /* called at the last moment */
+			park(h, word);
+			break;
 		}
 		last = now;
 		if (now - yielded > YIELD_NS) {
 			yielded = now;
 			sched_yield();
 		}
-		for (int i = 0; i < 8; i++)
+		for (int i = 0; i < 8 && !(atomic_load_explicit(&h->word, memory_order_relaxed) & CALLED); i++)
 			clock_pause();
 	}
-	atomic_fetch_sub_explicit(&pool.nr_lingering, 1, memory_order_relaxed);
+	atomic_store_explicit(&h->awake, false, memory_order_relaxed);
 }
 
 /* Somebody else wants this helper's CPU: fewer of them from now on, and this one sleeps until it is called. */
 static void go_home(struct helper *h, struct team *team, uint64_t now)
 {
+	PROBE2(helper__retreat, team, h->id);
 	if (team) {
 		atomic_fetch_add_explicit(&team->nr_retreated, 1, memory_order_relaxed);
 		team_trace(team, KTASK_EVENT_RETREAT, h, now, now, 0);
@@ -112,15 +128,14 @@ static void leave(struct helper *h, struct team *team)
 	uint32_t here;
 
 	/*
-	 * This and the exchange in take_back are sequentially consistent, as are their counterparts in will_one: either
+	 * This and the load in take_back are sequentially consistent, as are their counterparts in will_one: either
 	 * this helper sees what it was lent, or the caller sees that it has left, or both. Then the loan goes back.
 	 */
 	atomic_fetch_and(&team->called[h->id / HELPER_BITS], ~(UINT64_C(1) << (h->id % HELPER_BITS)));
 	lent = take_back(h);
-	if (team != &pool.surveyors) {
-		limits_stand(h->seat);
-		limits_give_back();
-	}
+	h->keeps = team != &pool.surveyors;
+	if (!h->lingers)
+		give_back_kept(h);
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
 	if (here & TEAM_CALLER_SLEEPS && (lent || here == (TEAM_CALLER_SLEEPS | 1)))
 		futex_wake(&team->here);
@@ -196,6 +211,7 @@ void *helper_main(void *arg)
 		h->unanswered_ns = 0;
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
 		serving = team;
+		PROBE3(helper__come, team, h->id, answer);
 		team_trace(team, KTASK_EVENT_CALL, h, h->called_at, now, 0);
 		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now)) {
 			go_home(h, team, now);
@@ -203,9 +219,11 @@ void *helper_main(void *arg)
 			if (answer > PREEMPTED_NS / 2) {
 				pool_answered(answer);
 				notice_if_strayed(h);
+			} else {
+				pool_answered_awake(answer);
 			}
 			pthread_cleanup_push(helper_ends, h);
-			team->work(team, h->id, h->node);
+			team->work(team, h->id, h->node, now);
 			pthread_cleanup_pop(0);
 		}
 		serving = NULL;

@@ -1,7 +1,43 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * All operations on counters and seats are relaxed: they guard no data, only their own values, and the order of changes
- * to one atomic object is the same for all threads. What a helper does is ordered by the word it is called through.
+ * limits.c: this process's helpers are counted, and its seats are taken and given back; table.c tells what a seat is.
+ *
+ * Looking for a seat takes a look at each CPU's. Where there was none just now, nobody looks for a while:
+ *
+ * Word
+ *   full_until   when to look again; 0: now.
+ * Calling (team_call)
+ *   1. full_until is not over: do without a helper, and say nothing.
+ *   2. Look for a seat.
+ *   3. There is none: write the time in FULL_NS from now (limits_found_full).
+ * Giving back (limits_stand)
+ *   4. Empty the seat.
+ *   5. If full_until is not 0, make it 0.
+ *
+ * Why nobody is kept from a free seat for long. Only who has looked writes a time (1), and that is FULL_NS after
+ * its look at the clock, however many look: so after FULL_NS somebody looks again. A time that was there when this
+ * process emptied a seat is taken back (4 before 5). One that is written after that, by who had looked before, is
+ * over soon; and so it is with seats that other processes give back, who know nothing of this word.
+ * tests/model/full.pml explores this.
+ *
+ * A CPU quota is shared by all processes of its cgroup, and of those below: these are a group, and have no more
+ * seats together than the quota has whole CPUs. There is no counter that a dying process could leave wrong: the
+ * seats are counted.
+ *
+ * State
+ *   table->groups[row]   the group of the process that has the row, written by that one only.
+ * Sitting down (limits_sit_at, sit)
+ *   6. Take a seat.
+ *   7. If the process is in a group, count the seats of all that are in it; if they are too many, give it back.
+ *
+ * Why they are never too many. 6 and the looks of 7 are sequentially consistent. Of those who keep their seats,
+ * take the one that took his last: he counts all the others, who had theirs before and have them still. Two may
+ * both go where one could have stayed: that costs speed, nothing else. A process whose group has just changed is
+ * not counted for a moment, or in the wrong one. A killed one's seats count until somebody clears up.
+ *
+ * All other operations on counters and seats are relaxed: they guard no data, only their own values, and the order
+ * of changes to one atomic object is the same for all threads. What a helper does is ordered by the word it is
+ * called through. A processor that does 5 before 4 leaves a time behind that is over after FULL_NS, as above.
  */
 #define _GNU_SOURCE
 #include "limits.h"
@@ -28,10 +64,13 @@ enum { BUSY_NS = 1000000, BUSY_TRIES = 100 };
 /* Written before the first helper starts. */
 static int environment_max;
 static bool with_seats;
+static int nr_seats;
 
 static _Alignas(64) _Atomic int running;
 static _Alignas(64) _Atomic int machine_max;
 static _Atomic int process_max = INT32_MAX;
+static _Atomic uint64_t group;
+static _Atomic int group_max;
 static _Atomic uint64_t full_until;
 
 /* The table; or the seats that take its place. Written while joining, before joined. */
@@ -48,10 +87,11 @@ static int busy_tries;
 static _Atomic uint64_t reclaimed_at;
 static atomic_flag reclaiming = ATOMIC_FLAG_INIT;
 
-void limits_init(int ceiling, bool need_seats)
+void limits_init(int ceiling, bool need_seats, int nr)
 {
 	environment_max = ceiling;
 	with_seats = need_seats;
+	nr_seats = nr;
 	limits_reset();
 }
 
@@ -120,6 +160,22 @@ static const char *reason_to_stay_alone(const char *path)
 	return NULL;
 }
 
+static void tell_group(void)
+{
+	if (member.table)
+		atomic_store_explicit(&member.table->groups[member.row],
+				      atomic_load_explicit(&group, memory_order_relaxed), memory_order_relaxed);
+}
+
+/* If one joins at this very moment, an old group may be told; the next survey puts that right. */
+void limits_set_group(uint64_t number, int max)
+{
+	atomic_store_explicit(&group_max, max, memory_order_relaxed);
+	atomic_store_explicit(&group, number, memory_order_relaxed);
+	if (limits_joined())
+		tell_group();
+}
+
 bool limits_join(void)
 {
 	char buffer[LIMITS_PATH];
@@ -147,6 +203,7 @@ bool limits_join(void)
 		}
 	}
 	atomic_store_explicit(&joined, true, memory_order_release);
+	tell_group();
 	return true;
 }
 
@@ -204,13 +261,51 @@ void limits_give_back(void)
 
 /* ---- seats ------------------------------------------------------------------------------------------------------ */
 
-bool limits_sit_at(int cpu, bool caller)
+static bool take_seat(int cpu, bool caller)
 {
 	uint32_t nobody = 0;
 
 	return atomic_load_explicit(&seats[cpu], memory_order_relaxed) == 0 &&
 	       atomic_compare_exchange_strong_explicit(&seats[cpu], &nobody, caller ? mine | SEAT_CALLER : mine,
-						       memory_order_relaxed, memory_order_relaxed);
+						       memory_order_seq_cst, memory_order_relaxed);
+}
+
+static void leave_seat(int cpu)
+{
+	uint32_t seat = atomic_load_explicit(&seats[cpu], memory_order_relaxed);
+
+	if ((seat & ~SEAT_CALLER) == mine)
+		atomic_compare_exchange_strong_explicit(&seats[cpu], &seat, 0, memory_order_relaxed,
+							memory_order_relaxed);
+}
+
+/* How many seats this process's group has. */
+static int group_size(uint64_t number)
+{
+	int n = 0;
+
+	for (int cpu = 0; cpu < nr_seats; cpu++) {
+		uint32_t seat = atomic_load(&seats[cpu]);
+
+		n += seat && (!member.table || table_group_of(member.table, seat) == number);
+	}
+	return n;
+}
+
+/* With a seat that was just taken: it goes back if it is one too many for the group. */
+static bool keep_seat(int cpu)
+{
+	uint64_t number = atomic_load_explicit(&group, memory_order_relaxed);
+
+	if (!number || group_size(number) <= atomic_load_explicit(&group_max, memory_order_relaxed))
+		return true;
+	leave_seat(cpu);
+	return false;
+}
+
+bool limits_sit_at(int cpu, bool caller)
+{
+	return take_seat(cpu, caller) && keep_seat(cpu);
 }
 
 static int sit(const struct cpus *cpus, bool caller)
@@ -219,8 +314,8 @@ static int sit(const struct cpus *cpus, bool caller)
 		for (unsigned long bits = cpus->word[i]; bits; bits &= bits - 1) {
 			int cpu = i * CPUS_WORD_BITS + __builtin_ctzl(bits);
 
-			if (limits_sit_at(cpu, caller))
-				return cpu;
+			if (take_seat(cpu, caller))
+				return keep_seat(cpu) ? cpu : -1;
 		}
 	return -1;
 }
@@ -248,14 +343,9 @@ int limits_sit(const struct cpus *cpus, bool caller)
 
 void limits_stand(int cpu)
 {
-	uint32_t seat;
-
 	if (cpu < 0)
 		return;
-	seat = atomic_load_explicit(&seats[cpu], memory_order_relaxed);
-	if ((seat & ~SEAT_CALLER) == mine)
-		atomic_compare_exchange_strong_explicit(&seats[cpu], &seat, 0, memory_order_relaxed,
-							memory_order_relaxed);
+	leave_seat(cpu);
 	if (atomic_load_explicit(&full_until, memory_order_relaxed))
 		atomic_store_explicit(&full_until, 0, memory_order_relaxed);
 }

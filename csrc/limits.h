@@ -3,9 +3,10 @@
  * limits.h: who may start a helper (the kernel document's "Resource Limits").
  *
  * There is a seat for each CPU. A helper works only while it has one, of a CPU of its node that its caller may use;
- * callers take seats too, once they call helpers, but work also without. Seats are shared by all processes of the user
- * where that is possible (table.c), and belong to this process alone otherwise. Besides, this process may have a limit
- * for its helpers. Callers are never limited, and nothing here ever waits: who finds no seat goes on without.
+ * callers take seats too, once they call helpers, but work also without. Seats are shared by all processes of the
+ * user where that is possible (table.c), and belong to this process alone otherwise. Processes under the same CPU
+ * quota have no more of them together than that has whole CPUs. Besides, this process may have a limit for its
+ * helpers. Callers are never limited, and nothing here ever waits: who finds no seat goes on without.
  */
 #ifndef KTASK_LIMITS_H
 #define KTASK_LIMITS_H
@@ -14,12 +15,21 @@
 
 enum { LIMITS_PATH = 64 };
 
-/* Never more than ceiling helpers at a time (KTASK_MAX_HELPERS); with_seats: do they need seats as well? */
-void limits_init(int ceiling, bool with_seats);
+/*
+ * Never more than ceiling helpers at a time (KTASK_MAX_HELPERS); with_seats: do they need seats as well? All CPUs,
+ * those to come too, have numbers below nr_seats.
+ */
+void limits_init(int ceiling, bool with_seats, int nr_seats);
 
 /* The most that the machine has room for; it may change at any time. */
 void limits_set_max(int max);
 int limits_machine_max(void);
+
+/*
+ * The processes of this group, by a number that is the same in all of them, have no more than max seats together;
+ * 0: this process is in none. It may change at any time; by one thread at a time.
+ */
+void limits_set_group(uint64_t group, int max);
 
 /* In a child after fork: nothing is held, and the table is yet to be joined. */
 void limits_reset(void);

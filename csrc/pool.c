@@ -16,12 +16,14 @@
  *                  the calls, so that one call is not taken for another.
  *   team->here     how many helpers were called and are not gone yet.
  *   team->called   which ones.
+ *   helper->keeps  its owner's: it is idle, but has its seat and its place in the limits still, for the next call.
  *
  * Calling (team_call), by the caller or a member of the team; so team->here is above 0, or the caller is awake (crew.c: by
  * any thread, while the caller is)
  *   1. add to team->here, unless team->max is reached; take the helper: clear its idle bit. Whoever clears it is its
- *      owner. Take back what a mark says that it still has of a loan. If it is not born, make its thread, which starts
- *      at 4.
+ *      owner. Take back what a mark says that it still has of a loan. If it lingers where it is wanted, it goes on with
+ *      what it keeps; otherwise give that back, count it in the limits and find it a seat. If it is not born, make its
+ *      thread, which starts at 4. Who does not call it after all sets the idle bit; it keeps nothing then.
  *   2. write helper->team; add to team->called.
  *   3. add CALLED and a call to the word. If that found PARKED, futex_wake.
  * Answering (await_call), by the helper
@@ -31,10 +33,14 @@
  *   5. exchange the word for RUNNING if it still has CALLED, and become the owner. Then do team->work, unless it came so
  *      late that somebody else must want its CPU (retreat.c).
  * Leaving (leave), by the helper
- *   6. clear its bit in team->called, take back what it was lent, subtract from team->here. The team may be gone now.
+ *   6. clear its bit in team->called, take back what it was lent; if it is not to linger, give back its seat and its
+ *      place in the limits; subtract from team->here. The team may be gone now.
  *      If that made 0 of a count whose caller sleeps, futex_wake: the address may be somebody else's by then, who
  *      sees a spurious wake-up, as every user of a futex must expect.
- *   7. set the word to PARKED or LINGERING, then the idle bit: nobody owns it.
+ *   7. set the word to PARKED or LINGERING, then the idle bit: nobody owns it. One that lingers and has done so for long
+ *      enough (park) takes itself as in step 1, gives back what it keeps, changes the word to PARKED and sets the idle
+ *      bit. If somebody else has taken it, what it keeps is theirs, and it changes the word only if that has no CALLED yet:
+ *      then step 3 finds PARKED and wakes it.
  * Sending home (dismiss), by the team's caller
  *   8. see CALLED in the word, then that helper->team is this team; then take CALLED off if the word has not changed.
  *      If it has not, no other call was made in between, so it is this team's; and the step that succeeds, this or 5,
@@ -99,12 +105,19 @@
 #include <unistd.h>
 
 /* Used until the first wake has been measured; about a virtual machine's. */
-enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000, LONGEST_NS = 1000000 };
+enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000, FIRST_WARM_NS = 2500, LONGEST_NS = 1000000 };
+
+/*
+ * What calling a helper that lingers costs in all, to and fro, and sharing the work: so many cache lines that travel, each in
+ * the time in which it answers, and the instructions.
+ */
+enum { WARM_NS = 1700, WARM_ANSWERS = 8 };
 
 struct pool pool = {
 	.starting = PTHREAD_MUTEX_INITIALIZER,
 	.wake_ns = FIRST_WAKE_NS,
 	.answer_ns = FIRST_ANSWER_NS,
+	.warm_ns = FIRST_WARM_NS,
 };
 
 THREAD_LOCAL struct team *serving;
@@ -162,11 +175,6 @@ bool pool_is_overfull(uint64_t now)
 	return limits_running() > limits_max();
 }
 
-bool pool_is_warm(void)
-{
-	return atomic_load_explicit(&pool.nr_lingering, memory_order_relaxed) > 0;
-}
-
 /* An exponential average over some eight measurements; one that is out of all proportion counts as a millisecond. */
 void pool_woke(uint64_t ns)
 {
@@ -194,10 +202,36 @@ void pool_answered(uint64_t ns)
 	step_answer(ns > pool_answer_ns());
 }
 
+/* By the median, too. Near it nothing is written, since every run reads it. */
+void pool_answered_awake(uint64_t ns)
+{
+	uint32_t old = atomic_load_explicit(&pool.warm_ns, memory_order_relaxed), step = old / 32;
+	uint64_t now = WARM_NS + WARM_ANSWERS * ns;
+
+	if (now > old + 2 * step)
+		atomic_store_explicit(&pool.warm_ns, old + step, memory_order_relaxed);
+	else if (now < old - 2 * step)
+		atomic_store_explicit(&pool.warm_ns, old - step, memory_order_relaxed);
+}
+
+uint64_t pool_warm_ns(void)
+{
+	return atomic_load_explicit(&pool.warm_ns, memory_order_relaxed);
+}
+
 void pool_unanswered(uint64_t ns)
 {
 	if (ns > pool_answer_ns())
 		step_answer(true);
+}
+
+struct helper *take_idle(int id)
+{
+	uint64_t bit = UINT64_C(1) << (id % HELPER_BITS);
+
+	if (atomic_fetch_and_explicit(&pool.idle[id / HELPER_BITS], ~bit, memory_order_acquire) & bit)
+		return &pool.helpers[id];
+	return NULL;
 }
 
 void set_idle(struct helper *h)
@@ -208,11 +242,19 @@ void set_idle(struct helper *h)
 
 /* ---- making the pool -------------------------------------------------------------------------------------------- */
 
-/* The limit as the machine is now: one less than threads that may work, for the caller. */
+/*
+ * The limits as the machine is now: one less than threads that may work, for the caller; and for all processes under the
+ * same quota as many threads as it has whole CPUs.
+ */
 static void heed(const struct facts *facts)
 {
-	if (!pool.oversubscribed)
-		limits_set_max(facts->threads - 1);
+	const struct quota *quota = &facts->quota;
+	bool counts = quota->period && quota->usec / quota->period < (uint64_t)facts->cpus;
+
+	if (pool.oversubscribed)
+		return;
+	limits_set_max(facts->threads - 1);
+	limits_set_group(counts ? quota->cgroup : 0, counts ? (int)(quota->usec / quota->period) : 0);
 }
 
 /* Room in the tables for one helper less than there may ever be CPUs, which may come to any node; or KTASK_HELPERS. */
@@ -227,7 +269,8 @@ static bool share_out_helpers(void)
 	pool.first = calloc((size_t)t->nr_nodes + 1, sizeof(*pool.first));
 	if (!pool.first)
 		return false;
-	limits_init((int)number_from_environment("KTASK_MAX_HELPERS", MAX_HELPERS, MAX_HELPERS), fixed < 0);
+	limits_init((int)number_from_environment("KTASK_MAX_HELPERS", MAX_HELPERS, MAX_HELPERS), fixed < 0,
+		    t->end_possible);
 	limits_set_max(fixed >= 0 ? (int)fixed : 0);
 	topology_all_cpus(t, &cpus);
 	to_come = t->nr_possible - cpus_count(&cpus);
@@ -357,7 +400,6 @@ static void after_fork_in_child(void)
 		pthread_sigmask(SIG_SETMASK, &pool.signals, NULL);
 	thread_number = 0;
 	atomic_fetch_add_explicit(&pool.forks, 1, memory_order_relaxed);
-	atomic_store_explicit(&pool.nr_lingering, 0, memory_order_relaxed);
 	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);
 	facts_forked();
 	if (atomic_load_explicit(&pool.state, memory_order_relaxed) != STARTED)

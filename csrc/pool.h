@@ -18,14 +18,15 @@ enum { MAX_HELPERS = MAX_CPUS, HELPER_BITS = 64 };
  * caller only: before it calls its first helper, but for the last four, which are its own.
  */
 struct team {
-	void (*work)(struct team *team, int helper, int node); /* done by each helper, once for each call */
-	struct ktask_trace *trace;			       /* the process's (trace.h); NULL: off */
-	uint64_t run;					       /* its number there */
-	unsigned max;					       /* helpers that may be in it at the same time */
-	unsigned forks;					       /* pool_forks() when the run began */
-	pthread_t caller; /* this and the next three lines: once the pool stands, at the first call */
-	int home;	  /* the caller's node, */
-	int caller_cpu;	  /* and its CPU, which helpers keep away from */
+	/* Done by each helper, once for each call; now: when it came. */
+	void (*work)(struct team *team, int helper, int node, uint64_t now);
+	struct ktask_trace *trace; /* the process's (trace.h); NULL: off */
+	uint64_t run;		   /* its number there */
+	unsigned max;		   /* helpers that may be in it at the same time */
+	unsigned forks;		   /* pool_forks() when the run began */
+	pthread_t caller;	   /* this and the next three lines: once the pool stands, at the first call */
+	int home;		   /* the caller's node, */
+	int caller_cpu;		   /* and its CPU, which helpers keep away from */
 	bool enrolled;
 	bool hot;    /* the caller makes short runs in quick succession: helpers had better linger */
 	bool seated; /* the caller has a seat: */
@@ -84,8 +85,14 @@ uint64_t pool_answer_ns(void);
  */
 void pool_doubt_answers(void);
 
-/* Is a helper awake, waiting for its next call (so that calling it costs next to nothing)? */
+/* Is the helper that this thread called last awake, waiting for its next call (so that it costs next to nothing)? */
 bool pool_is_warm(void);
+
+/* A run may call a helper in a moment: what that takes of the one that this thread called last comes near meanwhile. */
+void pool_prefetch(void);
+
+/* What a run has to last for such a call to gain, in ns: from how long it takes helpers to answer. */
+uint64_t pool_warm_ns(void);
 
 /* By a helper between chunks: somebody else wants its CPU, so it goes home, and stays there for a while. */
 bool pool_wants_back(int helper, uint64_t now);
@@ -93,13 +100,13 @@ bool pool_wants_back(int helper, uint64_t now);
 /* Do helpers retreat at all? */
 bool pool_retreats(void);
 
-void team_init(struct team *team, void (*work)(struct team *team, int helper, int node), unsigned max);
+void team_init(struct team *team, void (*work)(struct team *team, int helper, int node, uint64_t now), unsigned max);
 
 /*
  * Calls one more helper, from the pool of that node (an index of the topology; -1: the caller's) or the nearest that has
- * one to spare within the limits. From the caller or a member of the team. False: there is none.
+ * one to spare within the limits. From the caller or a member of the team. Returns what time it is then; 0: there is none.
  */
-bool team_call(struct team *team, int node);
+uint64_t team_call(struct team *team, int node);
 
 /*
  * By the caller: does what its first call of a helper would do before, so that any thread may call helpers from then on,

@@ -23,24 +23,29 @@ enum { LENT_PRIORITY = KTASK_LENT_PRIORITY, LENT_CPU = KTASK_LENT_CPU };
 
 struct helper {
 	_Alignas(64) _Atomic uint32_t word;
-	_Atomic unsigned lent;	     /* LENT_: what a caller that waits has lent to it */
+	_Atomic unsigned lent; /* LENT_: what a caller that waits has lent to it */
+	_Atomic bool awake;    /* it is LINGERING, and not still on its way there: from a call that was taken back */
 	_Atomic(struct team *) team; /* written by the owner; others only compare it */
-	int id;
+
+	/* The owner's; up to here on the line of the word, where a call of a helper that lingers finds all that it needs. */
+	uint64_t called_at;
+	uint64_t idle_since;
+	pthread_t placed_by; /* the caller for whom it was placed, */
+	int placed_off;	     /* and the CPU that it keeps away from */
+	int seat;	     /* the CPU whose seat it has, or had last; -1: none yet */
+	bool keeps;	     /* it has its seat and its place in the limits while it is idle */
+	bool lingers;	     /* its last call came soon enough to linger for the next */
+
+	_Alignas(64) int id;
 	int node;
-	int seat;	   /* the CPU whose seat it has, or had last; -1: none yet */
 	_Atomic pid_t tid; /* its thread's; 0: that one has not come up yet, and for system calls the calling thread */
 	struct waits waits;
 
 	/* The owner's. */
 	bool born; /* it has a thread: */
 	pthread_t thread;
-	bool lingers; /* its last call came soon enough to linger for the next */
-	uint64_t called_at;
 	uint64_t unanswered_ns; /* that callers have waited for it in vain since it last came */
-	uint64_t idle_since;
-	pthread_t placed_by; /* the caller for whom it was placed, */
-	int placed_off;	     /* the CPU that it keeps away from, */
-	uint64_t placed;     /* and a hash of the CPUs where it may run */
+	uint64_t placed;	/* a hash of the CPUs where it may run */
 };
 
 static_assert(offsetof(struct team, here) % 64 == 0, "what all members write shares no line with what they read");
@@ -54,7 +59,7 @@ struct pool {
 	_Atomic unsigned forks;
 	_Atomic uint32_t wake_ns;
 	_Atomic uint32_t answer_ns;
-	_Atomic int nr_lingering;
+	_Atomic uint32_t warm_ns;
 	_Atomic uint32_t coming;	   /* threads that were made but have not come up; a futex */
 	_Atomic uint64_t no_births_before; /* when no thread could be made, another try has to wait */
 
@@ -83,8 +88,12 @@ extern THREAD_LOCAL bool caller_seated;
 /* ktask_thread(). */
 extern THREAD_LOCAL int thread_number;
 
-/* Ends the ownership of a helper: anybody may take it. */
+/* Step 1: takes this helper, if it is idle. Its owner ends that with set_idle: anybody may take it then. */
+struct helper *take_idle(int id);
 void set_idle(struct helper *h);
+
+/* By its owner: gives back the seat and the place in the limits that it has kept. */
+void give_back_kept(struct helper *h);
 
 /*
  * The caller waits so long before it looks whether the helper it waits for has got a CPU: chunks are shorter as a rule, and
@@ -146,6 +155,7 @@ void pool_woke(uint64_t ns);
 
 /* A helper has answered after so long, or had not yet answered. */
 void pool_answered(uint64_t ns);
+void pool_answered_awake(uint64_t ns);
 void pool_unanswered(uint64_t ns);
 
 #endif

@@ -62,7 +62,7 @@ void record_report(const struct worker *caller, size_t undone)
 	const struct run *run = caller->run;
 	unsigned threads = atomic_load_explicit(&run->threads, memory_order_relaxed);
 	struct ktask_report r = {
-		.kr_ns = clock_ns() - run->begin,
+		.kr_ns = caller->now - run->begin,
 		.kr_chunks = atomic_load_explicit(&run->chunks, memory_order_relaxed),
 		.kr_undone = undone,
 		.kr_threads = threads < run->nr_holes ? threads : run->nr_holes, /* a helper may have come twice */

@@ -21,12 +21,32 @@
  * left. Then the next one that is called finds out whether the neighbour is still there. If so, the pause doubles; it
  * starts from the shortest again after as much time as it lasted has passed without a retreat. So a neighbour who stays
  * is bothered by one helper in a second, and one that has gone is missed for a second at most.
+ *
+ * Word
+ *   pause   when it ends, how often it was doubled, and the room: how many helpers there may be until then. 0: there was
+ *           none yet. It is changed by compare-and-exchange only.
+ * Going home (retreat), by a helper; or by a caller that was not answered
+ *   1. look at the clock, then at the word.
+ *   2. If the pause lasts, lower its room to those that are left, unless it is as low already.
+ *   3. If it is over, begin another one.
+ *   4. If the word has changed since 1, go on at 2 with what it is now.
+ * Calling (retreat_forbids)
+ *   5. While the pause lasts, call nobody if there are as many at work as it has room for.
+ *
+ * Why it is right. End, length and room change in one step, so they are always those of the same pause. Of several that
+ * go for the same reason one begins the pause, and the others, who find it lasting, lower its room: so it doubles once,
+ * and the room is the least that one of them left. A pause ends at most the longest time after its beginner's look at
+ * the clock, and step 2 leaves that alone: so nobody is kept from calling for longer. Who is between 5 and the call when
+ * the word changes calls a helper too many, who finds out by itself. The word guards nothing else, so all is relaxed.
+ * tests/model/pauses.pml explores this.
  */
 #define _GNU_SOURCE
 #include "retreat.h"
 
 #include "clock.h"
+#include "topology.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -38,25 +58,48 @@
 /* At work: what the kernel's own threads take from it is less than this, or less than a tenth of its time. */
 enum { DISTURBED_NS = 300000, DISTURBED_PART = 10 };
 
-/* How often a helper at work looks: the look takes 0.6 µs. */
+/* How often a helper at work looks: the look takes 0.8 µs. */
 enum { LOOK_NS = 500000 };
 
 /* The pause after a retreat: from about a time slice to what nobody notices. */
-enum { FIRST_PAUSE_NS = 4000000, LONGEST_PAUSE_NS = 1000000000 };
+enum { FIRST_PAUSE_NS = 4000000, LONGEST_PAUSE_NS = 1000000000, MOST_DOUBLED = 8 };
 
-/*
- * Relaxed throughout, as they guard nothing: who sees old values calls a helper too many, or one too few for now. Who
- * moves pause_end on has the word on the other two.
- */
-static _Atomic uint64_t pause_end;
-static _Atomic uint64_t pause_ns;
-static _Atomic int room;
+/* Bits 0 to 13 the room, bits 14 to 17 how often it was doubled, bits 18 to 63 the end in ticks of 2^16 ns. */
+enum { ROOM = (1 << 14) - 1, DOUBLED_SHIFT = 14, DOUBLED = 15, END_SHIFT = 18, TICK_SHIFT = 16 };
+static _Atomic uint64_t pause_word;
 
-/* The second of "run waited slices". -1: there is no such thing, or somebody has closed it. */
-static int64_t read_waited(int fd)
+static_assert((int)MAX_CPUS <= (int)ROOM, "there is a room for all helpers");
+static_assert((int64_t)FIRST_PAUSE_NS << MOST_DOUBLED >= LONGEST_PAUSE_NS, "doubled so often it is the longest");
+
+static uint64_t end_of(uint64_t word)
+{
+	return word >> END_SHIFT << TICK_SHIFT;
+}
+
+static unsigned doubled_of(uint64_t word)
+{
+	return (unsigned)(word >> DOUBLED_SHIFT) & DOUBLED;
+}
+
+static uint64_t ns_of(unsigned doubled)
+{
+	uint64_t ns = (uint64_t)FIRST_PAUSE_NS << doubled;
+
+	return ns < LONGEST_PAUSE_NS ? ns : LONGEST_PAUSE_NS;
+}
+
+static bool is_open(const struct waits *w)
+{
+	struct stat s;
+
+	return w->open && w->fd >= 0 && fstat(w->fd, &s) == 0 && s.st_dev == w->dev && s.st_ino == w->ino;
+}
+
+/* The second of "run waited slices". -1: there is no such thing, or it is not open any more. */
+static int64_t read_waited(const struct waits *w)
 {
 	char text[64], *end;
-	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+	ssize_t n = is_open(w) ? pread(w->fd, text, sizeof(text) - 1, 0) : -1;
 
 	if (n <= 0)
 		return -1;
@@ -85,7 +128,7 @@ static uint64_t time_missing(struct waits *w, uint64_t now)
 /* For how many ns has it waited since it last looked? */
 static uint64_t look(struct waits *w, uint64_t now)
 {
-	int64_t waited = read_waited(w->fd);
+	int64_t waited = read_waited(w);
 	uint64_t ns;
 
 	if (waited < 0) {
@@ -114,10 +157,7 @@ void waits_open(struct waits *w)
 
 void waits_close(struct waits *w)
 {
-	struct stat s;
-
-	/* The program may have closed it, and the number may stand for something else now. */
-	if (w->open && w->fd >= 0 && fstat(w->fd, &s) == 0 && s.st_dev == w->dev && s.st_ino == w->ino)
+	if (is_open(w))
 		close(w->fd);
 	w->open = false;
 }
@@ -151,34 +191,35 @@ bool waits_at_work(struct waits *w, uint64_t now)
 
 void retreat(int others)
 {
-	uint64_t now = clock_ns(), end = atomic_load_explicit(&pause_end, memory_order_relaxed);
-	uint64_t pause = atomic_load_explicit(&pause_ns, memory_order_relaxed);
-	int left = atomic_load_explicit(&room, memory_order_relaxed);
+	uint64_t now = clock_ns(), word = atomic_load_explicit(&pause_word, memory_order_relaxed), next;
+	uint64_t room = others < 0 ? 0 : others < ROOM ? (uint64_t)others : ROOM; /* below 0 in a child of fork */
 
-	if (now < end) { /* one of several that go for the same reason */
-		while (others < left && !atomic_compare_exchange_weak_explicit(
-						&room, &left, others, memory_order_relaxed, memory_order_relaxed))
-			;
-		return;
-	}
-	pause = now - end > pause ? FIRST_PAUSE_NS : 2 * pause < LONGEST_PAUSE_NS ? 2 * pause : LONGEST_PAUSE_NS;
-	if (!atomic_compare_exchange_strong_explicit(&pause_end, &end, now + pause, memory_order_relaxed,
-						     memory_order_relaxed))
-		return;
-	atomic_store_explicit(&pause_ns, pause, memory_order_relaxed);
-	atomic_store_explicit(&room, others, memory_order_relaxed);
+	do {
+		uint64_t end = end_of(word);
+		unsigned doubled = doubled_of(word);
+
+		if (now < end) {
+			if (room >= (word & ROOM))
+				return;
+			next = (word & ~(uint64_t)ROOM) | room;
+		} else {
+			doubled = now - end > ns_of(doubled) ? 0 : doubled < MOST_DOUBLED ? doubled + 1 : doubled;
+			next = (now + ns_of(doubled)) >> TICK_SHIFT << END_SHIFT | doubled << DOUBLED_SHIFT | room;
+		}
+	} while (!atomic_compare_exchange_weak_explicit(&pause_word, &word, next, memory_order_relaxed,
+							memory_order_relaxed));
 }
 
 bool retreat_forbids(int helpers)
 {
-	uint64_t end = atomic_load_explicit(&pause_end, memory_order_relaxed);
+	uint64_t word = atomic_load_explicit(&pause_word, memory_order_relaxed);
 
-	return end && helpers >= atomic_load_explicit(&room, memory_order_relaxed) && clock_ns() < end;
+	return word && helpers >= (int)(word & ROOM) && clock_ns() < end_of(word);
 }
 
 uint64_t retreat_pause_ns(void)
 {
-	return clock_ns() < atomic_load_explicit(&pause_end, memory_order_relaxed)
-		       ? atomic_load_explicit(&pause_ns, memory_order_relaxed)
-		       : 0;
+	uint64_t word = atomic_load_explicit(&pause_word, memory_order_relaxed);
+
+	return clock_ns() < end_of(word) ? ns_of(doubled_of(word)) : 0;
 }

@@ -10,7 +10,7 @@
 /* What a helper knows of its waits for a CPU; its own. All zero before it is born. */
 struct waits {
 	bool open;
-	int fd;	   /* its schedstat; -1: there is none here, */
+	int fd;	   /* its schedstat; -1: there is none here, or the program has closed it; */
 	dev_t dev; /* and what tells whether the number still stands for it */
 	ino_t ino;
 	uint64_t looked; /* when it last looked (clock_ns), and what it saw: */

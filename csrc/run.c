@@ -15,6 +15,7 @@
 #include "ctl.h"
 #include "facts.h"
 #include "heartbeat.h"
+#include "probes.h"
 #include "record.h"
 #include "thread_local.h"
 #include "tid.h"
@@ -84,8 +85,11 @@ static int do_chunk(struct worker *w, const struct chunk *chunk)
 	struct run *run = w->run;
 	uint64_t begin = w->now;
 	int cpu = is_traced(run) ? sched_getcpu() : -1;
-	int result = run->ctl.kc_thread_func(chunk->start, chunk->end, run->ctl.kc_func_arg);
+	int result;
 
+	PROBE3(chunk__begin, run, chunk->start, chunk->end);
+	result = run->ctl.kc_thread_func(chunk->start, chunk->end, run->ctl.kc_func_arg);
+	PROBE2(chunk__end, run, result);
 	w->now = clock_ns();
 	w->chunks++;
 	pace_update(&w->pace, chunk->to - chunk->from, w->now - begin);
@@ -158,10 +162,10 @@ static void fail_ended(void *helper)
 }
 
 /* What a helper does for the run that it was called to. */
-static void help(struct team *team, int helper, int node)
+static void help(struct team *team, int helper, int node, uint64_t now)
 {
 	struct run *run = (struct run *)team;
-	struct worker w = { .run = run, .thread = helper + 1, .node = node, .now = clock_ns() };
+	struct worker w = { .run = run, .thread = helper + 1, .node = node, .now = now };
 
 	w.joined = w.called_at = w.now;
 	w.pace.ns_per_unit = (double)atomic_load_explicit(&run->ns_per_unit, memory_order_relaxed);
@@ -210,12 +214,16 @@ static void abandon(void *arg)
 		trace_leave();
 }
 
-/* -1 where it makes no difference. */
+/* -1 where it makes no difference. The topology is there once a node was named (check_nodes), but not before. */
 static int node_of_caller(const struct run *run)
 {
+	const struct cut *cut = &run->cut;
 	int cpu;
 
-	return run->cut.nr_cursors > 1 && pool_topology()->nr_nodes > 1 ? topology_here(pool_topology(), &cpu) : -1;
+	for (size_t i = 0; cut->nr_cursors > 1 && i < cut->nr_cursors; i++)
+		if (cut->cursors[i].node >= 0)
+			return pool_topology()->nr_nodes > 1 ? topology_here(pool_topology(), &cpu) : -1;
+	return -1;
 }
 
 /* What a run begins with; all that could be refused has been. */
@@ -250,6 +258,7 @@ static int run_cut(struct run *run)
 	size_t undone = 0;
 	int error;
 
+	PROBE3(run__begin, run, run->ctl.kc_thread_func, run->cut.total);
 	prepare(run, holes);
 	caller.pace.ns_per_unit = run->known.ns_per_unit;
 	caller.tid = is_traced(run) ? this_tid() : 0;
@@ -265,16 +274,19 @@ static int run_cut(struct run *run)
 	}
 
 	error = atomic_load_explicit(&run->error, memory_order_relaxed);
-	if (error == 0)
-		heartbeat_end(&caller);
-	else if (run->ctl.kc_undo_func)
+	if (error && run->ctl.kc_undo_func)
 		undone = undo_finished(&run->cut, &run->holes, &run->ctl);
+	if (error || atomic_load_explicit(&run->team.nr_called, memory_order_relaxed))
+		caller.now = clock_ns(); /* else since its last chunk next to nothing has happened */
+	if (!error)
+		heartbeat_end(&caller);
 	if (run->ctl.kc_report)
 		record_report(&caller, undone);
 	if (run->team.trace) {
 		record_all(&caller, KTASK_EVENT_RUN, run->begin, error);
 		trace_leave();
 	}
+	PROBE2(run__end, run, error);
 	return error;
 }
 
@@ -284,9 +296,13 @@ static int run_at_once(const struct run *run, const struct ktask_node *node)
 	const struct ktask_ctl *ctl = &run->ctl;
 	void *end = ctl->kc_iter_func == ktask_iter_range ? (char *)node->kn_start + node->kn_task_size
 							  : ctl->kc_iter_func(node->kn_start, node->kn_task_size);
-	int result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
-	uint64_t now = clock_ns();
+	int result;
+	uint64_t now;
 
+	PROBE3(run__begin, run, ctl->kc_thread_func, node->kn_task_size);
+	result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
+	PROBE2(run__end, run, result);
+	now = clock_ns();
 	if (result == KTASK_RETURN_SUCCESS)
 		heartbeat_end_at_once(run, node->kn_task_size, now);
 	if (ctl->kc_report)
@@ -307,6 +323,8 @@ int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *
 	heartbeat_recall(&run);
 	if (nr_nodes == 1 && heartbeat_is_short(&run, &nodes[0]))
 		return run_at_once(&run, &nodes[0]);
+
+	pool_prefetch();
 
 	struct cursor cursors[nr_nodes ? nr_nodes : 1];
 

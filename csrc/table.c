@@ -6,7 +6,8 @@
  *   seat   one for each CPU of the machine, by the CPU's number. A helper works only while it has a seat; a caller that
  *          calls helpers takes one as well, if there is one. So there are never more helpers at work than CPUs for them,
  *          and few where others' callers already use the CPUs. limits.c takes seats and gives them back.
- *   row    a process has one. The number of the row stands in its seats.
+ *   row    a process has one. The number of the row stands in its seats. Beside it stands its group: which CPU quota it
+ *          is under (limits.c).
  *   door   a small file, /dev/shm/ktask-UID, by which processes find the table. It holds no state but the name of
  *          the segment; its locks are what counts.
  *
@@ -45,8 +46,8 @@
  * What others can do. Nobody else's processes get in: door and segment are of this user only, mode 0600. A segment has
  * its size for life, so unlike a mapped file it cannot be truncated under its users, and memory that is there does not
  * run out: touching it never faults. What is in it is not trusted: rows are looked at only within bounds, and a seat
- * with the number of no row is emptied. Nonsense in the seats makes runs serial, or lets a helper too many work, and
- * no more: nothing else depends on it. All locks are only tried, so no one waits.
+ * with the number of no row is emptied. Nonsense in the seats or groups makes runs serial, or lets a helper too many
+ * work, and no more: nothing else depends on it. All locks are only tried, so no one waits.
  *
  * A process that is stopped keeps its seats. One that closes files that are not its own loses its row: it notices when it
  * next clears up (is_door), and up to then there may be too many helpers. A fork without the C library's fork() leaves the
@@ -228,6 +229,13 @@ static int row_of(uint32_t seat)
 	return row < TABLE_ROWS ? (int)row : -1;
 }
 
+uint64_t table_group_of(const struct table *t, uint32_t seat)
+{
+	int row = row_of(seat);
+
+	return row >= 0 ? atomic_load_explicit(&t->groups[row], memory_order_relaxed) : 0;
+}
+
 /* By who has locked the row. -1: the seats of no row, which nobody can have taken. */
 static void empty_seats(struct table *t, int row)
 {
@@ -261,6 +269,7 @@ static bool take_row(struct member *m)
 			continue;
 		empty_seats(m->table, row);
 		atomic_store_explicit(&m->table->owners[row], owner, memory_order_relaxed);
+		atomic_store_explicit(&m->table->groups[row], 0, memory_order_relaxed);
 		m->row = row;
 		return true;
 	}

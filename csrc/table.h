@@ -26,6 +26,7 @@ struct table {
 	uint64_t door_inode;
 	_Alignas(
 		64) _Atomic uint64_t owners[TABLE_ROWS]; /* of the rows: bits 0 to 31 a pid, the others its namespace */
+	_Alignas(64) _Atomic uint64_t groups[TABLE_ROWS]; /* of processes under the same CPU quota; 0: none */
 	_Alignas(64) _Atomic uint32_t seats[MAX_CPUS];
 };
 
@@ -55,6 +56,9 @@ enum table_answer table_join(struct member *m, const char *path, char why[TABLE_
 
 /* Leaves the table without touching a seat: in a child after fork, whose parent it is that belongs to it. */
 void table_leave(struct member *m);
+
+/* The group of the process that has this seat; 0: none. */
+uint64_t table_group_of(const struct table *t, uint32_t seat);
 
 /* Sets free the seats of processes that have died. By one thread at a time; takes system calls, but waits for nobody. */
 void table_reclaim(struct member *m);

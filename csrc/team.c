@@ -7,13 +7,17 @@
 #include "limits.h"
 #include "pool_private.h"
 #include "priority.h"
+#include "probes.h"
 
 #include <sched.h>
 
 /* Calls that nobody came to, for so long in all: somebody else must be on the CPUs. A free one answers in 0.1 ms. */
 enum { UNANSWERED_NS = 1000000 };
 
-void team_init(struct team *team, void (*work)(struct team *team, int helper, int node), unsigned max)
+/* The helper that this thread called last. */
+static THREAD_LOCAL struct helper *partner;
+
+void team_init(struct team *team, void (*work)(struct team *team, int helper, int node, uint64_t now), unsigned max)
 {
 	team->work = work;
 	team->trace = NULL;
@@ -96,14 +100,31 @@ unsigned team_size(const struct team *team)
 	return atomic_load_explicit(&team->here, memory_order_relaxed) & ~TEAM_CALLER_SLEEPS;
 }
 
-/* Step 1: takes this helper, if it is idle. */
-static struct helper *take_idle(int id)
+static bool is_lingering(const struct helper *h)
 {
-	uint64_t bit = UINT64_C(1) << (id % HELPER_BITS);
+	return (atomic_load_explicit(&h->word, memory_order_relaxed) & (STATE | CALLED)) == LINGERING;
+}
 
-	if (atomic_fetch_and_explicit(&pool.idle[id / HELPER_BITS], ~bit, memory_order_acquire) & bit)
-		return &pool.helpers[id];
-	return NULL;
+bool pool_is_warm(void)
+{
+	return partner && is_lingering(partner) && atomic_load_explicit(&partner->awake, memory_order_relaxed);
+}
+
+void pool_prefetch(void)
+{
+	if (!partner)
+		return;
+	__builtin_prefetch(partner, 1);
+	__builtin_prefetch((const void *)&pool.idle[partner->id / HELPER_BITS], 1);
+}
+
+void give_back_kept(struct helper *h)
+{
+	if (!h->keeps)
+		return;
+	h->keeps = false;
+	limits_stand(h->seat);
+	limits_give_back();
 }
 
 /* The lowest idle one of a node, so that a few stay warm and the others asleep, or are never born. */
@@ -195,18 +216,20 @@ void pool_bring_up(void)
 				continue; /* at work, so it is born */
 			if (!h->born)
 				give_birth(h, cpus_empty(&mask) ? &allowed : &mask);
+			give_back_kept(h);
 			set_idle(h);
 		}
 	}
 	await_births();
 }
 
-/* Steps 2 and 3. */
-static void call(struct team *team, struct helper *h)
+/* Steps 2 and 3. Returns what time it is. */
+static uint64_t call(struct team *team, struct helper *h)
 {
 	uint32_t word = atomic_load_explicit(&h->word, memory_order_relaxed);
+	uint64_t begin = clock_ns(), now = begin;
 
-	h->called_at = clock_ns();
+	h->called_at = begin;
 	atomic_store_explicit(&h->team, team, memory_order_relaxed);
 	atomic_fetch_add_explicit(&team->nr_called, 1, memory_order_relaxed);
 	atomic_fetch_or_explicit(&team->called[h->id / HELPER_BITS], UINT64_C(1) << (h->id % HELPER_BITS),
@@ -215,12 +238,13 @@ static void call(struct team *team, struct helper *h)
 	while (!atomic_compare_exchange_weak_explicit(&h->word, &word, (word + ONE_CALL) | CALLED, memory_order_release,
 						      memory_order_relaxed))
 		;
+	PROBE2(helper__call, team, h->id);
 	if ((word & STATE) == PARKED) {
-		uint64_t begin = clock_ns();
-
 		futex_wake(&h->word);
-		pool_woke(clock_ns() - begin);
+		now = clock_ns();
+		pool_woke(now - begin);
 	}
+	return now;
 }
 
 /*
@@ -245,62 +269,81 @@ static void give_place_back(struct team *team)
 	atomic_fetch_sub_explicit(&team->here, 1, memory_order_relaxed);
 }
 
-/* Where it was some 50 us ago, for the same caller. Whether that has since been confined is not looked up. */
+/* It waits awake where it was some 50 us ago, for the same caller. Whether that has since been confined is not looked up. */
 static bool is_in_place(const struct helper *h, const struct team *team)
 {
-	return (atomic_load_explicit(&h->word, memory_order_relaxed) & STATE) == LINGERING &&
-	       pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu &&
-	       (pool.oversubscribed || limits_sit_at(h->seat, false));
+	return is_lingering(h) && pthread_equal(h->placed_by, team->caller) && h->placed_off == team->caller_cpu;
+}
+
+/* The one that this thread called last if it waits for that, or else the lowest. */
+static struct helper *take_idle_of(int node)
+{
+	struct helper *h = pool_is_warm() && partner->node == node ? take_idle(partner->id) : NULL;
+
+	return h ? h : take_lowest_idle(node);
 }
 
 /* Step 1, on the given node or the nearest where the limits and the caller's affinity leave room. */
 static struct helper *take_helper(struct team *team, int node)
 {
 	const struct topology *t = &pool.topology;
-	bool asked = false; /* what the caller may use: once, not for each node */
+	bool counted = false; /* by the limits */
+	bool asked = false;   /* what the caller may use: once, not for each node */
 	struct cpus allowed;
 
-	if (!limits_take())
-		return NULL;
 	for (int i = 0; i < t->nr_nodes; i++) {
-		struct helper *h = take_lowest_idle(t->nodes[node].by_distance[i]);
+		struct helper *h = take_idle_of(t->nodes[node].by_distance[i]);
+		bool in_place;
 
-		if (h && atomic_load_explicit(&h->lent, memory_order_relaxed))
+		if (!h)
+			continue;
+		if (atomic_load_explicit(&h->lent, memory_order_relaxed))
 			take_back(h); /* the mark came after it had left */
-		if (h && is_in_place(h, team))
+		in_place = is_in_place(h, team);
+		if (h->keeps && in_place && limits_running() <= limits_max()) {
+			h->keeps = false;
 			return h;
-		if (h && !asked) {
-			topology_allowed(team->caller, &allowed);
-			asked = true;
 		}
-		if (h && place(h, team, &allowed))
-			return h;
-		if (h)
+		give_back_kept(h);
+		if (!counted && (retreat_forbids(limits_running()) || !limits_take())) {
 			set_idle(h);
+			return NULL;
+		}
+		counted = true;
+		if (in_place && (pool.oversubscribed || limits_sit_at(h->seat, false)))
+			return h;
+		if (!asked)
+			topology_allowed(team->caller, &allowed);
+		asked = true;
+		if (place(h, team, &allowed))
+			return h;
+		set_idle(h);
 	}
-	limits_give_back();
+	if (counted)
+		limits_give_back();
 	return NULL;
 }
 
-bool team_call(struct team *team, int node)
+uint64_t team_call(struct team *team, int node)
 {
 	struct helper *h;
 
-	if (retreat_forbids(limits_running()))
-		return false;
-	if (team->forks != pool_forks() || limits_full() || (!team->enrolled && !enroll(team)))
-		return false;
+	/* One that waits awake has all that it needs, and is at work already as far as others are concerned. */
+	if (!pool_is_warm() && (retreat_forbids(limits_running()) || limits_full()))
+		return 0;
+	if (team->forks != pool_forks() || (!team->enrolled && !enroll(team)))
+		return 0;
 	if (!take_place(team))
-		return false;
+		return 0;
 	h = sit_down(team) ? take_helper(team, node < 0 ? team->home : node) : NULL;
 	if (!h) {
 		give_place_back(team);
 		if (!pool.oversubscribed)
 			limits_found_full();
-		return false;
+		return 0;
 	}
-	call(team, h);
-	return true;
+	partner = h;
+	return call(team, h);
 }
 
 bool team_muster(struct team *team)
@@ -308,9 +351,9 @@ bool team_muster(struct team *team)
 	return (team->enrolled || enroll(team)) && sit_down(team);
 }
 
-static void only_survey(struct team *team, int helper, int node)
+static void only_survey(struct team *team, int helper, int node, uint64_t now)
 {
-	(void)team, (void)helper, (void)node; /* before it becomes idle again, like every other */
+	(void)team, (void)helper, (void)node, (void)now; /* before it becomes idle again, like every other */
 }
 
 void pool_reset_surveyors(void)
@@ -331,6 +374,8 @@ void pool_look_again(uint64_t now)
 	home = topology_here(&pool.topology, &cpu);
 	for (int i = 0; i < pool.topology.nr_nodes && !h; i++)
 		h = take_lowest_idle(pool.topology.nodes[home].by_distance[i]);
+	if (h)
+		give_back_kept(h);
 	if (h && !h->born && !give_birth(h, NULL)) {
 		set_idle(h);
 		h = NULL;
@@ -370,6 +415,7 @@ static void dismiss(struct team *team)
 			give_place_back(team);
 			team->nr_cancelled++;
 			unanswered = clock_ns() - h->called_at;
+			PROBE2(helper__dismiss, team, h->id);
 			team_trace(team, KTASK_EVENT_DISMISS, h, h->called_at, h->called_at + unanswered, 0);
 			pool_unanswered(unanswered);
 			h->unanswered_ns += unanswered;

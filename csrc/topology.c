@@ -368,6 +368,9 @@ static void count_possible(struct topology *t)
 	if (read_list(t, CPU_FILES "/possible", &possible, MAX_CPUS))
 		cpus_or(&cpus, &possible);
 	t->nr_possible = cpus_count(&cpus);
+	for (int cpu = 0; cpu < MAX_CPUS; cpu++)
+		if (cpus_has(&cpus, cpu))
+			t->end_possible = cpu + 1;
 }
 
 bool topology_read(struct topology *t)

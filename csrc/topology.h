@@ -57,7 +57,8 @@ struct topology_node {
 struct topology {
 	int nr_nodes;
 	int nr_all;
-	int nr_possible; /* CPUs there may ever be */
+	int nr_possible;  /* CPUs there may ever be, */
+	int end_possible; /* and a number above all of theirs */
 	struct topology_node *nodes;
 	_Atomic int16_t of_cpu[MAX_CPUS]; /* the node of each CPU, or -1 */
 	int16_t of_nid[MAX_NODES];	  /* for each nid that exists: the nearest node that has CPUs; or -1 */

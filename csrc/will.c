@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "pool_private.h"
 #include "priority.h"
+#include "probes.h"
 
 #include <sched.h>
 
@@ -68,6 +69,7 @@ void will_one(struct team *team, struct wait *wait)
 			if (!atomic_fetch_or(&h->lent, lent)) {
 				team->nr_willed++;
 				now = clock_ns();
+				PROBE3(helper__will, team, h->id, lent);
 				team_trace(team, KTASK_EVENT_WILL, h, now, now, (int)lent);
 			}
 			if (atomic_load(&team->called[i]) & (bits & -bits))
@@ -81,7 +83,7 @@ void will_one(struct team *team, struct wait *wait)
 
 unsigned take_back(struct helper *h)
 {
-	unsigned lent = atomic_exchange(&h->lent, 0);
+	unsigned lent = atomic_load(&h->lent) ? atomic_exchange(&h->lent, 0) : 0;
 	pid_t tid = atomic_load_explicit(&h->tid, memory_order_relaxed);
 
 	if (lent & LENT_PRIORITY && tid) /* 0: the mark is left over from the thread before */

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import ktask
 from ktask._info import sentence
-from ktask._terminal import BAD_USAGE, DONE, INTERRUPTED, print_table
+from ktask._terminal import BAD_USAGE, DONE, INTERRUPTED, UNREAD, print_table
 
 EXAMPLES = """\
 examples:
@@ -73,10 +74,16 @@ def main(arguments: list[str] | None = None) -> int:
         parser().print_help()
         return DONE
     try:
-        return int(options.command(options))
+        code = int(options.command(options))
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # What is left in the buffer must go somewhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
 
 
 def parser() -> argparse.ArgumentParser:

@@ -132,6 +132,10 @@ extern arg_func const py_argmin, py_argmax;
 struct numpy_arrfuncs *py_arrfuncs(void **array_api, void *dtype);
 void py_watch_calls(void *numpys_vectorcall, void *ndarray_type, void *split_function, void **ufunc_api);
 extern void *const py_call_ufunc;
+
+struct numpy_memory { char name[127]; ...; };
+struct numpy_memory *buffers_before(const struct numpy_memory *numpys, bool huge);
+size_t buffers_drop(void);
 """
 
 SOURCE = r"""
@@ -357,6 +361,7 @@ static struct crew *py_crew_new(void *handle)
 """
 
 NUMPY_SOURCE = """
+#include "buffers.h"
 #include "loops.h"
 
 #include "calls.h"

@@ -16,7 +16,9 @@ How calls are made
   3. While calls wait, one of the parked threads watches. Where no call was begun for a while, and one of those under
      way is asleep, that waits for something, maybe for a call in the queue, and has left its CPU: the watch fills in.
      It also does, after much longer, where all look busy: a call may wait for another one and burn its CPU meanwhile.
-  4. Where calls do little else than wait, that would take too long for each: then nobody watches or helps, and every
+  4. Where calls wait so much that CPUs are idle, the watch fills in as well, and goes on for a while; then the next
+     thread watches. So there come to be as many threads as it takes to keep the CPUs busy.
+  5. Where calls do little else than wait, that would take too long for each: then nobody watches or helps, and every
      thread fills in, as in any other thread pool. That holds for a while, until the watch has found it again.
 
 So no call waits for ever for another one as long as ``max_workers`` allows both; and computing calls have no more
@@ -49,16 +51,25 @@ LONG = 0.25
 """After so long without a call begun, the watch fills in although all look busy."""
 
 RENEWED = 0.1
-"""So often the watch has to find anew that calls do little else than wait: its patience is little beside that."""
+"""So often the watch has to find anew that calls wait much, or do little else: its patience is little beside that."""
 
 HALF_A_CPU = 0.5
 """A process that uses less of its CPUs' time than that waits for something else."""
+
+IDLE = 0.4
+"""CPUs that the threads at work leave unused, on average over some looks: more than that is worth another thread."""
+
+LOOKS = 8
+"""So many count in that average."""
 
 WORTH = 0.0001
 """Calls in the queue that take less than this in all, in seconds, are not worth a helper, which takes that to come."""
 
 AGAIN = 0.0001
 """Helpers are called at least so far apart: one that was called takes as long to come and take its call."""
+
+NOT_YET = 0.002
+"""And so far apart where none is to be had: to ask lets go of the interpreter, which somebody else may take."""
 
 LOGGER = getLogger("concurrent.futures")
 
@@ -178,6 +189,7 @@ class _Work:
         self.watching = False
         self.waiting = False  # calls do little else,
         self.waiting_since = 0.0  # as the watch has found
+        self.idle = 0.0  # CPUs, while there are calls
         self.calling = threading.Lock()  # held while a helper is called: the crew is not closed meanwhile
         self.crew: Any = None  # the leader's to make
         self.call_again_at = 0.0
@@ -200,8 +212,8 @@ class _Work:
                 helpers = self.leading
             if more_threads:
                 self.start_thread()
-        if helpers:
-            self.call_helper()
+        if helpers and (now := monotonic()) >= self.call_again_at:
+            self.call_helper(now)
 
     def start_thread(self) -> None:
         """It takes the first call, or will see when it may; so without threads there never is one."""
@@ -313,6 +325,7 @@ class _Work:
         crew = self.crew
         if crew is not None:
             lib.crew_open(crew)
+            self.call_again_at = 0.0  # who called before was too early
         while call is not None:
             self.make(call)
             del call  # in which there may be much
@@ -327,18 +340,16 @@ class _Work:
         with self.changed:
             self.leading = self.gathering = False
 
-    def call_helper(self) -> None:
-        if not self.available() or self.crew is None:
-            return
-        now = monotonic()
-        if self.waiting or now < self.call_again_at or not self.leading:
+    def call_helper(self, now: float) -> None:
+        if not self.available() or self.crew is None or self.waiting or not self.leading:
             return
         if 0 < self.seconds * len(self.calls) < WORTH or not self.calling.acquire(blocking=False):
             return
         try:
             if self.leading and not self.gathering:
-                self.call_again_at = now + AGAIN
-                lib.crew_call(self.crew)
+                self.call_again_at = now + NOT_YET
+                if lib.crew_call(self.crew):
+                    self.call_again_at = now + AGAIN
         finally:
             self.calling.release()
 
@@ -346,36 +357,47 @@ class _Work:
         """One call, by a helper. False: there is none just now."""
         return self.is_initialized() and self.make_first()
 
-    def fill_in(self) -> None:
-        """Calls that nobody else can make; and more as long as all do little else than wait."""
-        while self.make_first() and (self.waiting or self.gathering):
+    def fill_in(self, until: float = 0.0) -> None:
+        """Calls that nobody else can make; and more until then, and as long as all do little else than wait."""
+        while self.make_first() and (self.waiting or self.gathering or monotonic() < until):
             pass
 
     def watch(self) -> None:
         """Step 3."""
         since = monotonic()
-        needed = False
+        needed, until = False, 0.0
         while not needed:
             begun, begin, cpu = self.begun, monotonic(), process_time()
             sleep(PATIENCE)
             now = monotonic()
-            # Who comes late itself has waited for the interpreter or for a CPU, as the others may.
-            in_time = now - begin < 2 * PATIENCE
+            used, cpus = process_time() - cpu, lib.py_max_helpers() + 1
             with self.changed:
-                if not self.available() or not self.leading:
+                if not self.calls or not self.leading:
                     break
                 if self.begun != begun:
                     since = now
-                elif in_time and any(map(_is_asleep, self.under_way)):
+                if not self.available():
+                    continue
+                asleep = 0
+                # Who comes late itself has waited for the interpreter or for a CPU, as the others may.
+                if now - begin < 2 * PATIENCE:
+                    asleep = sum(map(_is_asleep, self.under_way))
+                at_work = len(self.under_way)
+                idle = min(at_work, cpus) - min(at_work - asleep, cpus)
+                self.idle += (idle - self.idle) / LOOKS
+                if asleep and self.begun == begun:
                     needed = True
-                    self.waiting = process_time() - cpu < HALF_A_CPU * (now - begin)
+                    self.waiting = used < HALF_A_CPU * (now - begin)
                     self.waiting_since = now
+                elif asleep and self.idle > IDLE:
+                    needed = True
+                    until = now + RENEWED
                 elif self.gathering or now - since > LONG:
                     needed = True
         with self.changed:
             self.watching = False
         if needed:
-            self.fill_in()
+            self.fill_in(until)
 
     # ---- calls -----------------------------------------------------------------------------------------------------
 
@@ -409,8 +431,9 @@ class _Work:
             return call
 
     def make(self, call: _Call) -> None:
-        self.call_helper()
         begin = monotonic()
+        if begin >= self.call_again_at:
+            self.call_helper(begin)
         if not call.future.set_running_or_notify_cancel():
             self.call_ends(begin)
             return

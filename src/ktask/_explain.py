@@ -51,6 +51,8 @@ class Explanation:
         lines.append(_helpers(r))
         return "\n".join([*lines, *(f"- {reason}." for reason in self.reasons)])
 
+    __repr__ = __str__  # for who types it at a prompt or in a notebook
+
 
 def _helpers(r: Report) -> str:
     if not r.helpers_called:

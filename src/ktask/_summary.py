@@ -178,6 +178,8 @@ class Summary:
         ]
         return "\n".join(lines) + self._remark()
 
+    __repr__ = __str__  # for who types it at a prompt or in a notebook
+
     def _helpers(self) -> str:
         if not self.called:
             return "no helper was called" + (", with one thread at a time" if self.balance is None else "")

@@ -6,8 +6,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes."""
+DONE, FAILED, BAD_USAGE, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
+"""Exit codes; the last two as shells tell of programs that Ctrl-C or the end of a pipe's reader has ended."""
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int = 0, title: str = "") -> None:

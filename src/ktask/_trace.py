@@ -59,6 +59,9 @@ class Event:
     tid: int = 0
 
 
+TITLE = "ktask: who did what when"
+
+
 class Trace:
     """Records the chunks of the runs whose ``Ctl`` it is given to; ``capacity`` of them, the rest is only counted.
 
@@ -119,7 +122,7 @@ class Trace:
         """What it comes down to: balance, idle time, how fast helpers came, how long chunks were; for ``print``."""
         return Summary.of(self)
 
-    def save(self, path: str | os.PathLike[str], *, title: str = "ktask: who did what when") -> None:
+    def save(self, path: str | os.PathLike[str], *, title: str = TITLE) -> None:
         """Writes the trace to a file, by the end of its name.
 
         ``.json``: for https://ui.perfetto.dev or chrome://tracing. ``.svg``: a picture, a row for each thread.
@@ -142,7 +145,13 @@ class Trace:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
 
-    def plot(self, path: str | os.PathLike[str] | None = None, *, title: str = "ktask: who did what when") -> Any:
+    def _repr_svg_(self) -> str:
+        """The picture, in notebooks."""
+        from ktask._timeline import timeline
+
+        return timeline(self, TITLE)
+
+    def plot(self, path: str | os.PathLike[str] | None = None, *, title: str = TITLE) -> Any:
         """Draws a row for each thread and a bar for each chunk; saves it to ``path``, if given.
 
         A bar's colour goes with the chunk's position in the range; a chunk that failed is red, idle time grey.

@@ -2,20 +2,21 @@
 """Ranges too large for one machine, cut over the workers of a Dask cluster: ``run`` and ``reduce``.
 
 Each worker does one part at a time, as a run of ktask's with all its CPUs. The parts are cut as they go: a worker that
-is done gets the next one, larger where more CPUs are free and smaller towards the end, as ktask does with chunks. Parts
-of a worker that is lost are done again by another. See ``docs/dask.md``.
+is done gets the next one, larger where more CPUs are free and smaller towards the end, as ktask does with chunks; first
+of what lies on the worker, as ktask does with nodes. Parts of a worker that is lost are done again by another. See
+``docs/dask.md``.
 """
 
 from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from distributed import Client, Future, as_completed
+from distributed import Client, Future, as_completed, wait
 
 import ktask
 from ktask._call import add_note
@@ -29,7 +30,7 @@ from ktask._run import _plan_of
 T = TypeVar("T")
 R = TypeVar("R")
 
-__all__ = ["reduce", "run"]
+__all__ = ["Block", "reduce", "run", "run_blocks"]
 
 TURNS = 4
 """A part is the worker's share, by its CPUs, of what is left, by so many: so all are done at about the same time, and
@@ -39,12 +40,22 @@ MOST_TURNS = 64
 """And it is no less than its share of all, by so many: each costs some milliseconds, to the worker and back."""
 
 
+@dataclass(frozen=True)
+class Block:
+    """A part of a range whose data is on the cluster: what ``ktask.Node`` is on one machine."""
+
+    start: int
+    size: int
+    data: Any
+    """The thread function's ``arg``: a future, or a collection with some."""
+
+
 def run(client: Client, start: int, size: int, ctl: Ctl, *, retries: int = 0) -> None:
     """``ktask.run(start, size, ctl)`` on the workers of a cluster.
 
     The thread function is the same as on one machine, a Python callable ``f(start, end, arg)``; it and ``func_arg`` are
     pickled, and what they change in memory changes on a worker. A future as ``func_arg`` stands for its result, which
-    is not sent from here: ``client.scatter(data, broadcast=True)``.
+    is not sent from here: ``client.scatter(data, broadcast=True)``. Workers that have it get parts first.
 
     A part that was under way on a worker that is lost is done again, from its beginning: the thread function must be
     such that this does no harm. With ``retries``, one that fails is tried again so often as well.
@@ -54,6 +65,27 @@ def run(client: Client, start: int, size: int, ctl: Ctl, *, retries: int = 0) ->
     is lost by another. What a lost worker had done of its part is not known, and not undone. Ctrl-C does the same.
     ``ctl.progress`` is called here, as ``progress(done, total)``, when a part is finished.
     """
+    job, progress, arg = _job_of(ctl)
+    start, size = _start_of(start), size_of(size, "size")
+    with _shown(progress, size) as report:
+        _Cluster(client, job, retries).do(_Cut(job, [(start, size, arg)]), report)
+
+
+def run_blocks(client: Client, blocks: Iterable[Block], ctl: Ctl, *, retries: int = 0) -> None:
+    """``run`` over the units of all blocks, each with the data of its block as ``arg``, where that is.
+
+    A worker gets parts of those blocks first whose data it has; then, of what is left, of the block with most; so the
+    data of that is copied to it. No part crosses from one block to the next. Begins when all data is there.
+    """
+    job, progress, arg = _job_of(ctl)
+    if arg is not None:
+        raise ValueError(f"each block has its own data, so func_arg must be None, not {arg!r}")
+    cut = _Cut(job, [_piece_of(block) for block in blocks])
+    with _shown(progress, cut.total) as report:
+        _Cluster(client, job, retries).do(cut, report)
+
+
+def _job_of(ctl: Ctl) -> tuple[_Job, Progress | None, Any]:
     plan = _plan_of(ctl)
     if plan.thread.python is None or (plan.undo is not None and plan.undo.python is None):
         raise TypeError(
@@ -62,11 +94,8 @@ def run(client: Client, start: int, size: int, ctl: Ctl, *, retries: int = 0) ->
         )
     if plan.iter is not None or plan.trace is not None:
         raise ValueError("iter_func and trace are for one machine; the positions of a cluster's run are numbers")
-    start, size = _start_of(start), size_of(size, "size")
     job = _Job(plan.thread.python, plan.min_chunk_size, plan.max_threads, plan.align, _python(plan.undo))
-    cut = _Cut(start, start + size, max(plan.min_chunk_size, 1), plan.align or 1)
-    with _shown(plan.progress, size) as report:
-        _Cluster(client, job, plan.func_arg, retries).do(cut, report)
+    return job, plan.progress, plan.func_arg
 
 
 def reduce(
@@ -91,8 +120,14 @@ def reduce(
     n = len(indexes)
     job = _Fold(func, min_chunk, max_threads or 0, block, None, combine, indexes, block)
     with _shown(progress_of(progress), n) as report:
-        parts = _Cluster(client, job, None, retries).do(_Cut(0, n, min_chunk, block or 1), report)
+        parts = _Cluster(client, job, retries).do(_Cut(job, [(0, n, None)]), report)
     return functools.reduce(combine, (result for part in sorted(parts) for result in part.results), init)
+
+
+def _piece_of(block: object) -> tuple[int, int, Any]:
+    if not isinstance(block, Block):
+        raise TypeError(f"blocks must be ktask.dask.Block, not {type(block).__name__}: {block!r}")
+    return _start_of(block.start), size_of(block.size, "size of a block"), block.data
 
 
 def _start_of(start: object) -> int:
@@ -199,29 +234,51 @@ def _free_cpus() -> int:
 # ---- where the cluster is used ---------------------------------------------------------------------------------------
 
 
-@dataclass
+class _Data:
+    """A block's units that no worker has yet, and what goes with them."""
+
+    def __init__(self, start: int, size: int, arg: Any) -> None:
+        self.next, self.end = start, start + size
+        self.arg = arg
+        self.futures = _futures_in(arg)
+        self.on: set[str] = set()  # workers that have, or are being sent, what the futures stand for
+
+    @property
+    def left(self) -> int:
+        return self.end - self.next
+
+
 class _Cut:
-    """What is left of a range, from which parts are taken."""
+    """What is left of the blocks, from which parts are taken."""
 
-    next: int
-    end: int
-    least: int
-    align: int
+    def __init__(self, job: _Job, blocks: list[tuple[int, int, Any]]) -> None:
+        self.least, self.align = max(job.min_chunk, 1), job.align or 1
+        self.blocks = [_Data(*block) for block in blocks]
+        self.total = self.left
 
-    def __post_init__(self) -> None:
-        self.total = self.end - self.next
+    @property
+    def left(self) -> int:
+        return sum(block.left for block in self.blocks)
 
-    def take(self, share: float) -> tuple[int, int] | None:
-        """The next part, for a worker with this share of the CPUs. None: nothing is left."""
-        left = self.end - self.next
-        if left <= 0:
+    def is_at_home(self, worker: str) -> bool:
+        """Has the worker data of what is left?"""
+        return any(block.left and worker in block.on for block in self.blocks)
+
+    def take(self, worker: str, share: float) -> tuple[_Data, int, int] | None:
+        """The next part, for this worker, which has this share of the CPUs. None: nothing is left."""
+        some = [block for block in self.blocks if block.left > 0]
+        if not some:
             return None
-        to = self.next + max(int(left * share / TURNS), int(self.total * share / MOST_TURNS), self.least)
-        to = min(to + -to % self.align, self.end)
-        if self.end - to < self.least:
-            to = self.end
-        part, self.next = (self.next, to), to
-        return part
+        n = max(int(self.left * share / TURNS), int(self.total * share / MOST_TURNS), self.least)
+        block = next((block for block in some if worker in block.on), None) or max(some, key=lambda block: block.left)
+        start = block.next
+        end = start + n
+        end = min(end + -end % self.align, block.end)
+        if block.end - end < self.least:
+            end = block.end
+        block.next = end
+        block.on.add(worker)
+        return block, start, end
 
 
 @dataclass(order=True)
@@ -229,16 +286,16 @@ class _Part:
     start: int
     end: int
     worker: str = field(compare=False)
+    arg: Any = field(compare=False)
     results: list[Any] = field(compare=False, default_factory=list)
 
 
 class _Cluster:
     """One job on the workers of a cluster."""
 
-    def __init__(self, client: Client, job: _Job, arg: Any, retries: int) -> None:
+    def __init__(self, client: Client, job: _Job, retries: int) -> None:
         self.client = client
         self.job = job
-        self.arg = arg
         self.retries = count_of(retries, "retries")
         self.cpus: dict[str, int] = {}
         self.under_way: dict[Future[Any], _Part] = {}
@@ -246,9 +303,10 @@ class _Cluster:
 
     def do(self, cut: _Cut, report: ProgressReport) -> list[_Part]:
         """All of it, or what is finished is undone."""
-        total, done = cut.end - cut.next, 0
+        total, done = cut.total, 0
         if total == 0:
             return []
+        self.locate(cut)
         arriving = as_completed()  # type: ignore[no-untyped-call]
         try:
             self.hand_out(cut, arriving)
@@ -263,23 +321,34 @@ class _Cluster:
             raise
         return self.finished
 
+    def locate(self, cut: _Cut) -> None:
+        """Where the data is, when it is there."""
+        futures = {future.key: future for block in cut.blocks for future in block.futures}
+        if not futures:
+            return
+        wait(list(futures.values()))  # type: ignore[no-untyped-call]
+        on = self.client.who_has(list(futures.values()))  # type: ignore[no-untyped-call]
+        for block in cut.blocks:
+            if block.futures:
+                block.on = set.intersection(*(set(on.get(future.key, ())) for future in block.futures))
+
     def hand_out(self, cut: _Cut, arriving: Any) -> None:
-        """Gives each worker a part that has none."""
+        """Gives each worker a part that has none; first those that have data of what is left."""
         workers = self.workers()
         every = sum(workers.values())
         busy = {part.worker for part in self.under_way.values()}
-        for worker, cpus in workers.items():
-            if worker in busy:
-                continue
-            piece = cut.take(cpus / every)
+        idle = [worker for worker in workers if worker not in busy]
+        for worker in sorted(idle, key=cut.is_at_home, reverse=True):
+            piece = cut.take(worker, workers[worker] / every)
             if piece is None:
                 return
+            block, start, end = piece
             # Elsewhere only if that worker is lost.
             future = self.client.submit(
-                _do, self.job, *piece, self.arg, workers=[worker], allow_other_workers=True, pure=False,
+                _do, self.job, start, end, block.arg, workers=[worker], allow_other_workers=True, pure=False,
                 retries=self.retries,
             )  # fmt: skip
-            self.under_way[future] = _Part(*piece, worker)
+            self.under_way[future] = _Part(start, end, worker, block.arg)
             arriving.add(future)
 
     def workers(self) -> dict[str, int]:
@@ -316,11 +385,17 @@ class _Cluster:
         for part in sorted(self.finished):
             try:
                 self.client.submit(
-                    _undo, self.job, part.start, part.end, self.arg, workers=[part.worker], allow_other_workers=True,
+                    _undo, self.job, part.start, part.end, part.arg, workers=[part.worker], allow_other_workers=True,
                     pure=False,
                 ).result()  # fmt: skip
             except Exception as error:
                 add_note(failure, f"{part.start} to {part.end} may not be undone: {error!r}")
+
+
+def _futures_in(arg: Any) -> list[Future[Any]]:
+    """Itself, or what it has."""
+    values = arg.values() if isinstance(arg, dict) else arg if isinstance(arg, tuple | list) else [arg]
+    return [value for value in values if isinstance(value, Future)]
 
 
 def _addresses(client: Client) -> list[str]:

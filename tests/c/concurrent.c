@@ -79,8 +79,38 @@ static void all(void)
 	CHECK(helpers_at_work == 0);
 }
 
+/* The very first runs, of parts that are on any node: some start the pool while others read what it takes. */
+static void *first_run(void *unused)
+{
+	struct task task = { .number = 0 };
+	struct ktask_node parts[] = {
+		{ .kn_start = AT(0), .kn_task_size = UNITS / 2, .kn_nid = NUMA_NO_NODE },
+		{ .kn_start = AT(UNITS / 2), .kn_task_size = UNITS - UNITS / 2, .kn_nid = NUMA_NO_NODE },
+	};
+	DEFINE_KTASK_CTL(ctl, add, &task, 1);
+
+	is_caller = 1;
+	CHECK(ktask_run_numa(parts, 2, &ctl) == KTASK_RETURN_SUCCESS);
+	CHECK(task.sum == UNITS * (UNITS - 1) / 2);
+	return unused;
+}
+
+static void first_runs(void)
+{
+	pthread_t thread[CALLERS];
+
+	for (int i = 0; i < CALLERS; i++)
+		CHECK(pthread_create(&thread[i], NULL, first_run, NULL) == 0);
+	for (int i = 0; i < CALLERS; i++)
+		CHECK(pthread_join(thread[i], NULL) == 0);
+}
+
 int main(void)
 {
 	with_each_setting(all);
+	helpers_allowed = 2;
+	use_helpers(helpers_allowed);
+	for (int i = 0; i < rounds(40, 4); i++)
+		in_child(first_runs);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <fenv.h>
 #include <math.h>
 #include <stdbool.h>
+#include <time.h>
 
 enum { N = 40000 };
 
@@ -150,6 +151,26 @@ static void raises_flags(void)
 	CHECK(reported.kr_chunks == 0);
 }
 
+static void takes_long(char **args, const intptr_t *dimensions, const intptr_t *steps, void *data)
+{
+	(void)args, (void)dimensions, (void)steps, (void)data;
+	nanosleep(&(struct timespec){ .tv_nsec = 3000000 }, NULL);
+}
+
+/* What is worth a run is not forgotten because one of them was slow. */
+static void one_slow_run_tells_little(void)
+{
+	struct loop l = { .func = takes_long, .nin = 1, .nargs = 2, .size = { 8, 8 }, .absorbing = -1 };
+	const struct loops_limits before = loops_limits;
+
+	loops_limits.direct_first = N / 2;
+	loops_limits.direct_most = N;
+	loop_init(&l);
+	loop_call((char *[]){ (char *)a, (char *)out }, (intptr_t[]){ N }, (intptr_t[]){ 8, 8 }, &l);
+	CHECK(l.direct < N / 2 && l.direct >= N / 2 / 8 * 7);
+	loops_limits = before;
+}
+
 int main(void)
 {
 	struct loop l = {
@@ -176,5 +197,6 @@ int main(void)
 	folds(&l);
 	finds_any();
 	raises_flags();
+	one_slow_run_tells_little();
 	return 0;
 }

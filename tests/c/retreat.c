@@ -208,8 +208,10 @@ static void as_nobody(void)
 	go_and_come_back();
 }
 
-/* How many schedstats are open; or were. */
-static int nr_schedstats(bool close_them)
+enum { LEAVE = -1, CLOSE = -2 };
+
+/* How many schedstats are open; or were, before they were closed, or another file got their numbers. */
+static int nr_schedstats(int instead)
 {
 	char path[40], target[100];
 	int n = 0;
@@ -225,20 +227,37 @@ static int nr_schedstats(bool close_them)
 		if (!strstr(target, "schedstat"))
 			continue;
 		n++;
-		if (close_them)
-			syscall(SYS_close, fd); /* unbeknown to ThreadSanitizer, who would call it a race */
+		/* Unbeknown to ThreadSanitizer, who would call it a race. */
+		if (instead == CLOSE)
+			CHECK(syscall(SYS_close, fd) == 0);
+		else if (instead != LEAVE)
+			CHECK(syscall(SYS_dup3, instead, fd, 0) == fd);
 	}
 	return n;
 }
 
-static void without_schedstat(void)
+static void without_schedstat(int instead)
 {
 	CHECK(ktask_init() == 0);
-	CHECK(nr_schedstats(true) > 0);
+	CHECK(nr_schedstats(instead) > 0);
 	start_hogs();
 	until_they_go();
 	stop_hogs();
 	until_they_are_back();
+}
+
+static void schedstat_closed(void)
+{
+	without_schedstat(CLOSE);
+}
+
+/* As by a program that closes all that it does not know, and opens files of its own: one that says, nobody ever waits. */
+static void schedstat_replaced(void)
+{
+	FILE *file = tmpfile();
+
+	CHECK(file && fputs("0 0 0\n", file) >= 0 && fflush(file) == 0);
+	without_schedstat(fileno(file));
 }
 
 /* From now on these system calls fail, as they do in some sandboxes. */
@@ -293,15 +312,15 @@ static void files(void)
 	pid_t child;
 
 	CHECK(ktask_init() == 0);
-	n = nr_schedstats(false);
+	n = nr_schedstats(LEAVE);
 	CHECK(n > 0);
 	child = fork();
 	if (child == 0) {
-		CHECK(nr_schedstats(false) == 0);
+		CHECK(nr_schedstats(LEAVE) == 0);
 		exit(0);
 	}
 	check_child(child);
-	CHECK(nr_schedstats(false) == n);
+	CHECK(nr_schedstats(LEAVE) == n);
 
 	for (int fd = 3; fd < 100; fd++)
 		syscall(SYS_close, fd);
@@ -328,7 +347,8 @@ int main(void)
 		if (geteuid() == 0)
 			in_child(as_nobody);
 	}
-	in_child(without_schedstat);
+	in_child(schedstat_closed);
+	in_child(schedstat_replaced);
 	in_child(refused_from_the_start);
 	in_child(refused_all_of_a_sudden);
 	in_child(stubborn);

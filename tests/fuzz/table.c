@@ -76,6 +76,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 		memcpy(&value, data + i + sizeof(place), sizeof(value));
 		resident.table->seats[place % MAX_CPUS] = value;
 		resident.table->owners[value % TABLE_ROWS] = (uint64_t)value << 32 | place;
+		resident.table->groups[value % TABLE_ROWS] = place;
 	}
 
 	/* Another one comes, by whatever the door says. Beside this resident there is no other table to be had. */
@@ -90,6 +91,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	require(table_join(&other, door, why) == TABLE_JOINED);
 	for (int cpu = 0; cpu < MAX_CPUS; cpu++)
 		require(row_in(resident.table->seats[cpu]) != (uint32_t)other.row);
+	for (int cpu = 0; cpu < MAX_CPUS; cpu++)
+		table_group_of(resident.table, resident.table->seats[cpu]);
 	nr_users = table_users(door, users, 2, why);
 	require(nr_users >= 1 && nr_users <= 2);
 	table_reclaim(&other);

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,8 @@ def spin(model: Path, options: list[str], bug: int) -> Result:
         return Result(True, "the bug makes no difference here")
     with tempfile.TemporaryDirectory() as folder:
         must("spin", "-a", *options, f"-DBUG={bug}", str(model), folder=folder)
-        must(CC, "-O2", "-w", "-DSAFETY", "-DCOLLAPSE", f"-DMEMLIM={MEMORY_MB}", "-o", "pan", "pan.c", folder=folder)
+        speed = "-O0" if bug else "-O1"  # a bug is found sooner than the compiler has optimized
+        must(CC, speed, "-w", "-DSAFETY", "-DCOLLAPSE", f"-DMEMLIM={MEMORY_MB}", "-o", "pan", "pan.c", folder=folder)
         text = output_of("./pan", "-m1000000", "-n", folder=folder)
     states = re.search(r"^\s*(\d+) states, stored", text, re.M)
     complete = not re.search(r"Search not completed|max search depth too small|out of memory|reached -DMEMLIM", text)
@@ -88,8 +89,8 @@ def relacy(program: str, bug: int) -> Result:
     return Result(error is None, error[1] if error else f"{executions:,} executions")
 
 
-def check(model: Path, explore: Explore) -> bool:
-    """Prints a line for each setting and each bug."""
+def check(model: Path, explore: Explore, pool: ThreadPoolExecutor) -> list[Future[bool]]:
+    """Each setting and each bug prints a line, and has a result."""
     _, head, body = model.read_text().split("*/\n", 2)
     configs = [(name, options.split()) for name, options in re.findall(r"^ \* CONFIG (.*?):(.*)$", head, re.M)]
     bugs = {int(n): what for n, what in re.findall(r"^ \* BUG (\d+): (.*)$", head, re.M)}
@@ -112,23 +113,22 @@ def check(model: Path, explore: Explore) -> bool:
         print(f"not ok {model.name}, bug {bug} is not found: {bugs[bug]}", flush=True)
         return False
 
-    with ThreadPoolExecutor(JOBS) as pool:
-        return all([*pool.map(holds, configs), *pool.map(found, bugs)])
+    return [*(pool.submit(holds, config) for config in configs), *(pool.submit(found, bug) for bug in bugs)]
 
 
-def check_file(model: Path) -> bool:
+def check_file(model: Path, folder: str, pool: ThreadPoolExecutor) -> list[Future[bool]]:
     if model.suffix == ".pml":
-        return check(model, lambda options, bug: spin(model, options, bug))
-    with tempfile.TemporaryDirectory() as folder:
-        program = str(Path(folder, model.stem))
-        must(CXX, "-std=c++11", "-O1", "-w", str(model), "-o", program, folder=folder)
-        return check(model, lambda options, bug: relacy(program, bug))
+        return check(model, lambda options, bug: spin(model, options, bug), pool)
+    program = str(Path(folder, model.stem))
+    must(CXX, "-std=c++11", "-O1", "-w", str(model), "-o", program, folder=folder)
+    return check(model, lambda options, bug: relacy(program, bug), pool)
 
 
 def main() -> int:
     models = [Path(name).resolve() for name in sys.argv[1:]] or sorted([*HERE.glob("*.pml"), *HERE.glob("*.cpp")])
-    results = [check_file(model) for model in models]
-    return 0 if all(results) else 1
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(JOBS) as pool:
+        results = [result for model in models for result in check_file(model, folder, pool)]
+        return 0 if all(result.result() for result in results) else 1
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@
  * BUG 10: the caller marks a willed helper relaxed
  * BUG 11: the pool is declared started with a relaxed store
  * BUG 12: the caller says that it sleeps with a store, not a read-modify-write (step 9)
+ * BUG 13: a seat is taken acquire-release (limits.c, step 6)
+ * BUG 14: the seats of a group are counted relaxed (limits.c, step 7)
  */
 #include <cstdlib>
 #include <iostream>
@@ -212,7 +214,7 @@ struct willing : rl::test_suite<willing, 2> {
 	{
 		if (!caller) {
 			called($).fetch_and(~1u, BUG == 9 ? relaxed : seq_cst);
-			helper_saw = willed($).exchange(0, BUG == 9 ? relaxed : seq_cst) == 1;
+			helper_saw = willed($).load(BUG == 9 ? relaxed : seq_cst) == 1 && willed($).exchange(0, seq_cst) == 1;
 		} else {
 			willed($).exchange(1, BUG == 10 ? relaxed : seq_cst);
 			caller_saw = (called($).load(BUG == 10 ? relaxed : seq_cst) & 1) == 0;
@@ -222,6 +224,33 @@ struct willing : rl::test_suite<willing, 2> {
 	void after()
 	{
 		RL_ASSERT(helper_saw || caller_saw);
+	}
+};
+
+/* limits_sit_at: of two that take the seats of a group that has one too many, one counts both. */
+struct sitting : rl::test_suite<sitting, 2> {
+	rl::atomic<unsigned> seat[2];
+	bool keeps[2];
+
+	void before()
+	{
+		seat[0]($) = seat[1]($) = 0;
+		keeps[0] = keeps[1] = false;
+	}
+
+	void thread(unsigned me)
+	{
+		unsigned nobody = 0, n = 0;
+
+		seat[me]($).compare_exchange_strong(nobody, me + 1, BUG == 13 ? acq_rel : seq_cst, relaxed);
+		for (unsigned cpu = 0; cpu < 2; cpu++)
+			n += seat[cpu]($).load(BUG == 14 ? relaxed : seq_cst) != 0;
+		keeps[me] = n <= 1;
+	}
+
+	void after()
+	{
+		RL_ASSERT(!(keeps[0] && keeps[1]));
 	}
 };
 
@@ -270,6 +299,7 @@ int main(int argc, char **argv)
 	explore<dismissing>("dismissing");
 	explore<succeeding>("succeeding");
 	explore<willing>("willing");
+	explore<sitting>("sitting");
 	explore<starting>("starting");
 	std::cout << "DONE" << std::endl;
 }

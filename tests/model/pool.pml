@@ -45,6 +45,10 @@
  * BUG 21: a helper that has surveyed the machine is taken from the limits
  * BUG 22: the surveyors' place stays taken where no helper was idle
  * BUG 23: a child does not reset the surveyors
+ * BUG 24: a helper that has waited awake goes to sleep with what it has kept
+ * BUG 25: it gives back what it has kept though somebody has taken it
+ * BUG 26: who calls a helper that has kept its place counts it again
+ * BUG 27: who takes such a helper and does not call it leaves it what it has kept
  *
  * A fork is explored from the child's side, since in the parent nothing changes: all threads but one are no more,
  * wherever they were (FORKS).
@@ -81,6 +85,7 @@ typedef helper_t {
 	byte word = PARKED;
 	byte team;
 	bool asleep; /* in futex_wait */
+	bool keeps;  /* it is idle, and counted in the limits */
 #ifdef ENDS
 	bool unborn;
 #endif
@@ -187,6 +192,15 @@ inline call(t, nr)
 	fi
 }
 
+/* By its owner. */
+inline give_back_kept(h)
+{
+	d_step {
+		running = running - (helper[h].keeps -> 1 : 0);
+		helper[h].keeps = false
+	}
+}
+
 /* Steps 1 to 3. */
 inline team_call(t, nr)
 {
@@ -202,7 +216,6 @@ inline team_call(t, nr)
 	if
 	:: !ok
 	:: else ->
-		running++;
 		h = 0;
 		do
 		:: h == HELPERS -> break
@@ -213,10 +226,24 @@ inline team_call(t, nr)
 			break
 		:: d_step { h < HELPERS && !(idle & bit(h)) -> h++ }
 		od;
+		if
+		:: h == HELPERS
+		:: h < HELPERS && helper[h].keeps && (helper[h].word & STATE) == LINGERING ->
+			helper[h].keeps = false /* all that it needs */
+#if BUG == 26
+			; running++
+#endif
+		:: h < HELPERS ->
+#if BUG != 27
+			give_back_kept(h);
+#endif
+			running++
+		fi;
 		be_born(h);
 		if
 		:: h < HELPERS && refused > 0 -> /* no thread, or no CPU for it */
 			refused--;
+			running--;
 			set_idle(h, A_CALLER);
 			h = HELPERS
 		:: h < HELPERS ->
@@ -229,7 +256,6 @@ inline team_call(t, nr)
 		fi;
 		if
 		:: h == HELPERS ->
-			running--;
 			d_step { touch(t, nr); team[t].here-- }
 		:: else ->
 			call(t, nr)
@@ -256,6 +282,7 @@ inline maybe_survey()
 		od;
 		if
 		:: h < HELPERS ->
+			give_back_kept(h);
 			helper[h].team = SURVEYORS;
 			call(SURVEYORS, 0)
 		:: else ->
@@ -417,6 +444,7 @@ inline maybe_fork(t)
 			helper[h].word = PARKED;
 #endif
 			helper[h].asleep = false;
+			helper[h].keeps = false;
 			helper[h].team = 0;
 			helper[h].real_owner = NOBODY;
 			helper[h].real_team = 0;
@@ -523,7 +551,7 @@ end_done:
 proctype helper_main(byte me)
 {
 	byte h, old, word, bits, mine, nr, mine_forks = forks;
-	bool ok, ended;
+	bool ok, ended, lingers;
 
 	{
 	skip;
@@ -548,7 +576,41 @@ await_call: /* steps 4 and 5 */
 	:: !(word & CALLED) && (word & STATE) == LINGERING ->
 		if
 		:: helper[me].word & CALLED
-		:: d_step { !(helper[me].word & CALLED) -> helper[me].word = helper[me].word ^ (LINGERING ^ PARKED) }
+		:: true -> /* park */
+			d_step {
+				ok = (idle & bit(me)) != 0;
+				if
+				:: ok ->
+					assert(helper[me].real_owner == NOBODY);
+					idle = idle & ~bit(me);
+					helper[me].real_owner = ITSELF
+				:: else
+				fi
+			};
+			if
+#if BUG == 25
+			:: true
+#else
+			:: ok
+#endif
+			->
+#if BUG != 24
+				give_back_kept(me)
+#else
+				skip
+#endif
+			:: else
+			fi;
+			d_step {
+				if
+				:: helper[me].word == word -> helper[me].word = word ^ (LINGERING ^ PARKED)
+				:: else
+				fi
+			};
+			if
+			:: ok -> set_idle(me, ITSELF)
+			:: else
+			fi
 		fi;
 		goto await_call
 	:: else ->
@@ -616,9 +678,10 @@ end_asleep:
 #if BUG != 7
 	atomic { touch(mine, nr); team[mine].called = team[mine].called & ~bit(me) };
 #endif
+	helper[me].keeps = mine != SURVEYORS || BUG == 21;
 	if
-	:: mine != SURVEYORS || BUG == 21 -> running--
-	:: else
+	:: give_back_kept(me)
+	:: !ended -> lingers = true
 	fi;
 #if BUG == 10
 	old = team[mine].here;
@@ -643,10 +706,7 @@ step_7:
 	set_idle(me, ITSELF);
 #endif
 	old = helper[me].word;
-	if
-	:: helper[me].word = (old & ~STATE) | PARKED
-	:: !ended -> helper[me].word = (old & ~STATE) | LINGERING
-	fi;
+	helper[me].word = (old & ~STATE) | (lingers -> LINGERING : PARKED);
 #if BUG != 8
 	set_idle(me, ITSELF);
 #endif
@@ -663,11 +723,11 @@ end_unborn:
 	:: else
 	fi;
 #endif
-	d_step { old = 0; mine = 0; nr = 0 };
+	d_step { old = 0; mine = 0; nr = 0; lingers = false };
 	goto await_call;
 end_exit:
 	skip
-	} UNLESS_GONE(h = 0; old = 0; word = 0; bits = 0; mine = 0; nr = 0; ok = false; ended = false)
+	} UNLESS_GONE(h = 0; old = 0; word = 0; bits = 0; mine = 0; nr = 0; ok = false; ended = false; lingers = false)
 }
 
 #ifdef ENDS

@@ -3,8 +3,9 @@
  * table.pml: processes that come into the table, take seats in it, clear up after each other and are killed, as told at
  * the top of csrc/table.c and with the names and step numbers used there. A process may die at any step; the kernel takes
  * its memory then, and its locks later. Checked: no two living processes have a helper on the same CPU, nobody loses a
- * seat that it has, and what the dead have left is free once a survivor has cleared up. Nobody ever waits: every lock is
- * only tried.
+ * seat that it has, no more of them have a helper at work than a quota allows (limits.c, steps 6 and 7; one CPU, for all
+ * processes), and what the dead have left is free once a survivor has cleared up. Nobody ever waits: every lock is only
+ * tried.
  *
  * A thread of each process stands for all of them, since limits.c lets one at a time clear up or come in. A compare-and-swap
  * is one step, and so is each try for a lock, attaching a segment, and its vanishing with the last process that had it.
@@ -12,6 +13,8 @@
  * CONFIG three processes, two rows, one dies: -DPROCESSES=3 -DROWS=2 -DSEATS=1 -DSITS=1 -DKILLS=1
  * CONFIG two processes, both may die: -DPROCESSES=2 -DROWS=2 -DSEATS=2 -DSITS=2 -DKILLS=2
  * CONFIG three processes, one row, two die: -DPROCESSES=3 -DROWS=1 -DSEATS=1 -DSITS=1 -DKILLS=2
+ * CONFIG three processes under a quota of one CPU: -DPROCESSES=3 -DROWS=3 -DSEATS=2 -DSITS=1 -DKILLS=0 -DQUOTA=1
+ * CONFIG two processes under a quota, one dies: -DPROCESSES=2 -DROWS=2 -DSEATS=2 -DSITS=2 -DKILLS=1 -DQUOTA=1
  * CONFIG one of three cannot attach what others made: -DPROCESSES=3 -DROWS=2 -DSEATS=1 -DSITS=1 -DKILLS=0 -DFOREIGN
  *
  * BUG 1: whoever comes in unlocks byte 0 before it has a row (2, 5)
@@ -23,6 +26,8 @@
  * BUG 7: a seat is taken first, and who has it is written then
  * BUG 8: coming in empties the row's seats before it has locked it (5)
  * BUG 9: the kernel's lock of a row goes when somebody else has cleared up after its process, not when that dies
+ * BUG 10: the seats of those under the quota are counted first, and one is taken then (limits.c, 6 and 7)
+ * BUG 11: a seat that is one too many under the quota is kept (limits.c, 7)
  */
 #define SEGMENTS PROCESSES
 #define NO_ROW 127 /* a seat that is taken, but nobody knows by whom */
@@ -44,6 +49,9 @@ byte real_sits[SEATS]; /* which living processes have a helper there, in whateve
 bool killed[PROCESSES];
 byte kills = KILLS;
 byte made, finished, dead;
+#ifdef QUOTA
+byte real_works; /* which living processes keep a seat under the quota */
+#endif
 
 inline empty_seats(number)
 {
@@ -102,9 +110,23 @@ inline reclaim()
 	cpu = 0
 }
 
+/* Under a quota: too many? */
+inline count_seats()
+{
+	d_step { seen = 0; i = 0 };
+	do
+	:: i < SEATS -> d_step { seen = seen + (segment[mine].seats[i] != 0 -> 1 : 0); i++ }
+	:: else -> break
+	od;
+	i = 0
+}
+
 inline sit_and_stand()
 {
 	cpu = 0;
+#if defined(QUOTA) && BUG == 10
+	count_seats();
+#endif
 	do
 	:: cpu < SEATS ->
 #if BUG == 6
@@ -138,9 +160,28 @@ inline sit_and_stand()
 		fi
 	:: else -> break
 	od;
+#ifdef QUOTA
+	if
+	:: cpu < SEATS ->
+#if BUG == 10
+		seen++;
+#else
+		count_seats();
+#endif
+		if
+		:: seen <= QUOTA || BUG == 11 -> d_step { assert(real_works == 0); real_works = real_works | bit(me) }
+		:: else
+		fi;
+		seen = 0
+	:: else -> seen = 0
+	fi;
+#endif
 	if
 	:: cpu < SEATS ->
 		d_step {
+#ifdef QUOTA
+			real_works = real_works & ~bit(me);
+#endif
 			assert(segment[mine].seats[cpu] == row + 1);
 			segment[mine].seats[cpu] = 0;
 			real_sits[cpu] = real_sits[cpu] & ~bit(me)
@@ -293,6 +334,9 @@ end:	do
 			:: !killed[victim] ->
 				killed[victim] = true;
 				kills--;
+#ifdef QUOTA
+				real_works = real_works & ~bit(victim);
+#endif
 				i = 0;
 				do
 				:: i < SEATS -> real_sits[i] = real_sits[i] & ~bit(victim); i++

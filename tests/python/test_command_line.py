@@ -52,6 +52,17 @@ def more(program: Path, text: str) -> None:
     program.write_text(PROGRAM + text)
 
 
+@pytest.mark.parametrize("arguments", [["info"], ["info", "--json"], ["top", "--json"]])
+def test_a_reader_that_has_seen_enough_is_no_error(arguments: list[str]) -> None:
+    """The pipe has no reader from the beginning."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = [sys.executable, "-m", "ktask", *arguments]
+    done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=100, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_help_has_examples() -> None:
     whole = command("--help")
     assert whole.returncode == 0

@@ -81,6 +81,44 @@ def test_a_nested_failure_is_the_outer_one_s() -> None:
     assert units(outer_undone) == list(range(30))
 
 
+def test_runs_in_every_callback() -> None:
+    """Iterators, progress and undo functions run tasks of their own, too, some of which fail."""
+    runs = {"iterator": 0, "progress": 0, "undo": 0}
+
+    def run_tasks(name: str) -> None:
+        calls: list[tuple[int, int]] = []
+        ktask.run(0, 20, ktask.Ctl(lambda start, end, arg: calls.append((start, end))))
+        assert units(calls) == list(range(20))
+        assert ktask.ktask_run(0, 20, ktask.Ctl(lambda start, end, arg: 5)) == 5
+        runs[name] += 1
+
+    def advance(position: int, size: int) -> int:
+        run_tasks("iterator")
+        return position + size
+
+    def undo(start: int, end: int, arg: object) -> None:
+        run_tasks("undo")
+        undone.append((start, end))
+
+    def body(start: int, end: int, failing: int) -> int:
+        if start <= failing < end:
+            return 7
+        done.append((start, end))
+        return 0
+
+    for failing, code in (-1, 0), (59, 7):
+        done: list[tuple[int, int]] = []
+        undone: list[tuple[int, int]] = []
+        ctl = ktask.Ctl(
+            body, failing, iter_func=advance, undo_func=undo, progress=lambda done, total: run_tasks("progress")
+        )
+        assert ktask.ktask_run(0, 60, ctl) == code
+        assert units(done) == (units(undone) if code else list(range(60)))
+    assert runs["iterator"]
+    assert runs["progress"]
+    assert runs["undo"] or not done  # nothing else may have been finished when it failed
+
+
 def test_python_runs_from_many_threads() -> None:
     def many(i: int) -> list[int]:
         calls: list[tuple[int, int]] = []

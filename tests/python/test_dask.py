@@ -123,6 +123,89 @@ def test_data_that_is_on_the_workers(client: Any, marks: Marks, scattered: bool)
     assert marks.read() == {7}
 
 
+def own_pieces(client: Any) -> dict[str, Any]:
+    """A piece of data on each worker, that says where it is."""
+    workers = list(ktask.dask._addresses(client))
+    assert len(workers) == 2
+    return {worker: client.scatter(f"home: {worker}", workers=[worker], hash=False) for worker in workers}
+
+
+def note(start: int, end: int, arg: tuple[Path, str]) -> None:
+    folder, piece = arg
+    at_home = piece == f"home: {distributed.get_worker().address}"
+    (folder / f"{start} {'at home' if at_home else 'elsewhere'}").touch()
+
+
+def test_the_worker_that_has_the_data_is_the_first(client: Any, tmp_path: Path) -> None:
+    for piece in own_pieces(client).values():
+        ktask.dask.run(client, 0, 100, ktask.Ctl(note, (tmp_path, piece), min_chunk_size=100))
+        assert [p.name for p in tmp_path.iterdir()] == ["0 at home"]
+        (tmp_path / "0 at home").unlink()
+
+
+def test_blocks_are_done_where_their_data_is(client: Any, tmp_path: Path) -> None:
+    """One part each, which takes until both are there: so nobody has time to help the other."""
+    pieces = own_pieces(client)
+
+    def work(start: int, end: int, arg: tuple[Path, str]) -> None:
+        import time
+
+        note(start, end, arg)
+        deadline = time.monotonic() + 60
+        while len(list(arg[0].iterdir())) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    for round, workers in enumerate([sorted(pieces), sorted(pieces, reverse=True)]):
+        folder = tmp_path / str(round)
+        folder.mkdir()
+        blocks = [ktask.dask.Block(100 * i, 100, (folder, pieces[worker])) for i, worker in enumerate(workers)]
+        ktask.dask.run_blocks(client, blocks, ktask.Ctl(work, min_chunk_size=100))
+        assert {p.name for p in folder.iterdir()} == {"0 at home", "100 at home"}
+
+
+def test_all_units_of_all_blocks_once(client: Any, marks: Marks) -> None:
+    def work(start: int, end: int, arg: tuple[Marks, int]) -> None:
+        arg[0].add(start, end, arg[1])
+
+    size = UNITS // 4
+    pieces = client.map(lambda m, i: (m, i), [marks] * 4, range(1, 5), pure=False)
+    blocks = [ktask.dask.Block(i * size, size, piece) for i, piece in enumerate(pieces)]
+    seen: list[tuple[int, int]] = []
+    ctl = ktask.Ctl(work, progress=lambda done, total: seen.append((done, total)))
+    ktask.dask.run_blocks(client, blocks, ctl)
+    assert marks.path.read_bytes() == b"".join(bytes([i]) * size for i in range(1, 5))
+    assert seen[-1] == (UNITS, UNITS)
+
+
+def test_blocks_are_undone_with_their_own_data(client: Any, marks: Marks) -> None:
+    def work(start: int, end: int, arg: tuple[Marks, int]) -> None:
+        if end == UNITS:
+            raise KeyError("bad unit")
+        arg[0].add(start, end, arg[1])
+
+    def undo(start: int, end: int, arg: tuple[Marks, int]) -> None:
+        arg[0].add(start, end, -arg[1])
+
+    size = UNITS // 2
+    blocks = [ktask.dask.Block(i * size, size, (marks, i + 1)) for i in range(2)]
+    with pytest.raises(KeyError, match="bad unit"):
+        ktask.dask.run_blocks(client, blocks, ktask.Ctl(work, undo_func=undo))
+    assert marks.read() == {0}
+
+
+def test_parts_are_of_own_blocks_first_and_then_of_the_largest() -> None:
+    cut = ktask.dask._Cut(job_of(1, 1), [(0, 100, None), (0, 100, None), (0, 300, None)])
+    cut.blocks[1].on.add("worker")
+    assert cut.is_at_home("worker")
+    taken = []
+    while (part := cut.take("worker", 0.5)) is not None:
+        block, start, end = part
+        taken += [cut.blocks.index(block)] * (end - start)
+    assert taken == [1] * 100 + [2] * 300 + [0] * 100
+    assert not cut.is_at_home("worker")
+
+
 def test_a_worker_is_killed(client: Any, marks: Marks, tmp_path: Path) -> None:
     def work(start: int, end: int, arg: tuple[Marks, Path]) -> None:
         file, flag = arg
@@ -245,17 +328,29 @@ def test_bad_input(client: Any) -> None:
         ktask.dask.run(client, 0, 1, work)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="retries"):
         ktask.dask.run(client, 0, 1, ktask.Ctl(work), retries=-1)
+    with pytest.raises(ValueError, match="func_arg must be None, not 3"):
+        ktask.dask.run_blocks(client, [ktask.dask.Block(0, 1, None)], ktask.Ctl(work, 3))
+    with pytest.raises(ValueError, match="size of a block"):
+        ktask.dask.run_blocks(client, [ktask.dask.Block(0, -1, None)], ktask.Ctl(work))
+    with pytest.raises(TypeError, match=r"blocks must be ktask.dask.Block, not int: 3"):
+        ktask.dask.run_blocks(client, [3], ktask.Ctl(work))  # type: ignore[list-item]
+    ktask.dask.run_blocks(client, [], ktask.Ctl(work))
+
+
+def job_of(least: int, align: int) -> Any:
+    return ktask.dask._Job(None, least, 0, align, None)
 
 
 def test_parts_follow_the_cpus_and_cover_the_range() -> None:
-    cut = ktask.dask._Cut(10, 10_010, 16, 8)
+    cut = ktask.dask._Cut(job_of(16, 8), [(10, 10_000, None)])
     shares, at = [0.75, 0.25], 10
     sizes: list[int] = []
-    while (part := cut.take(shares[len(sizes) % 2])) is not None:
-        assert part[0] == at
-        at = part[1]
-        assert at == 10_010 or (at % 8 == 0 and at - part[0] >= 16)
-        sizes.append(part[1] - part[0])
+    while (part := cut.take(str(len(sizes) % 2), shares[len(sizes) % 2])) is not None:
+        _, start, end = part
+        assert start == at
+        at = end
+        assert at == 10_010 or (at % 8 == 0 and at - start >= 16)
+        sizes.append(end - start)
     assert at == 10_010
     assert sizes[0] > 2 * sizes[1]
     assert len(sizes) < 2 * ktask.dask.MOST_TURNS

@@ -106,6 +106,30 @@ def test_calls_that_wait_for_one_another() -> None:
                 assert sorted(f.result() for f in futures) == list(range(n))
 
 
+def test_calls_that_often_wait_have_more_threads_than_cpus() -> None:
+    """Each waits for half of its time, and none for long: with one thread a CPU, that would stay idle for as long."""
+    lock = threading.Lock()
+    here = 0
+    seen: list[int] = []
+
+    def work() -> None:
+        nonlocal here
+        with lock:
+            here += 1
+            seen.append(here)
+        time.sleep(0.0005)
+        burn()
+        with lock:
+            here -= 1
+
+    deadline = time.monotonic() + TIMEOUT
+    with ktask.limits(max_helpers=0), ktask.Executor(max_workers=3) as executor:
+        while not seen or sum(seen) / len(seen) < 1.2:
+            assert time.monotonic() < deadline, "no other thread ever came, or none stayed"
+            seen.clear()
+            concurrent.futures.wait([executor.submit(work) for _ in range(300)])
+
+
 def test_calls_that_submit_and_wait() -> None:
     with ktask.Executor(max_workers=8) as executor:
 

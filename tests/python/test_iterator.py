@@ -82,6 +82,23 @@ def test_undo_on_a_linked_list(failing: int) -> None:
     assert start.number <= failing < (end.number if end else LENGTH)
 
 
+def test_a_list_shorter_than_the_task() -> None:
+    """The iterator goes past its end there: what that raises is the run's failure, and what was done is undone."""
+
+    def advance(item: Item, size: int) -> Any:
+        following: Any = item
+        for _ in range(size):
+            following = following.following
+        return following
+
+    for longer in (1, 2, LENGTH):
+        items = python_list()
+        ctl = ktask.Ctl(visit, iter_func=advance, undo_func=unvisit, min_chunk_size=2)
+        with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'following'"):
+            ktask.run(items[0], LENGTH + longer, ctl)
+        assert not any(item.visits for item in items)
+
+
 def test_the_iterator_is_called_in_order_by_one_thread_at_a_time() -> None:
     calls: list[tuple[int, int]] = []
     busy = threading.Lock()

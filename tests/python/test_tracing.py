@@ -374,3 +374,13 @@ def serial_runs() -> None:
     ktask.run(0, 100, ktask.Ctl(nothing))
     (reason,) = ktask.explain().reasons
     assert "KTASK=off" in reason or "serial" in reason
+
+
+def test_what_notebooks_and_prompts_show() -> None:
+    with ktask.trace() as t:
+        ktask.parallel_for(lambda start, end: None, 1000)
+    title = ET.fromstring(t._repr_svg_()).find(f"{SVG}text")
+    assert title is not None
+    assert title.text == "ktask: who did what when"
+    assert repr(t.summary()) == str(t.summary())
+    assert repr(ktask.explain()) == str(ktask.explain())

@@ -5,7 +5,8 @@
 Two worker processes run tasks of random sizes and kinds: with errors in the thread and the undo function, iterators,
 tasks in tasks, several threads that call, Python's and C's functions, forks in the middle. Each outcome is checked to
 the unit. One worker is killed now and then and started anew, while the other has to live from start to end: its memory
-and its threads must not grow. Beside them the C library's own stress test goes on, each time with another seed.
+and its threads must not grow. Beside them the C library's own stress test goes on, each time with another seed; and
+under a sanitizer with, say, ``SANITIZE=thread`` in the environment.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ import psutil
 import ktask
 
 ROOT = Path(__file__).parents[2]
+SANITIZE = os.environ.get("SANITIZE", "")
+STRESS = ROOT / "tests/c/build" / "-".join(["gcc", *SANITIZE.split(",")]).rstrip("-") / "stress"
 HELPERS = 5
 CALLERS = 3
 DEADLINE = 60
@@ -227,7 +230,8 @@ def main() -> None:
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**9)
     print(f"soak {seconds:g} {seed}", flush=True)
     rng = random.Random(seed)
-    subprocess.run(["make", "-s", "-C", ROOT / "tests/c", "all", "TESTS=stress"], check=True)
+    subprocess.run(["make", "-s", "-C", ROOT / "tests/c", "all", "TESTS=stress", f"SANITIZE={SANITIZE}"], check=True)
+    os.environ.setdefault("TSAN_OPTIONS", "atexit_sleep_ms=0:die_after_fork=0")  # as in tests/c/Makefile
     stress: subprocess.Popen[bytes] | None = None
     kills = stresses = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -241,8 +245,7 @@ def main() -> None:
                 if stress is not None and stress.returncode:
                     raise SystemExit(f"stress ended with {stress.returncode}")
                 stresses += 1
-                program = ROOT / "tests/c/build/gcc/stress"
-                stress = subprocess.Popen([program, "200", str(rng.randrange(1, 10**9))], stdout=subprocess.DEVNULL)
+                stress = subprocess.Popen([STRESS, "200", str(rng.randrange(1, 10**9))], stdout=subprocess.DEVNULL)
             for worker in (steady, mortal):
                 worker.check()
             if rng.random() < 0.2:

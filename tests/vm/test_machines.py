@@ -36,6 +36,10 @@ for quota in "50000 1" "100000 1" "300000 3"; do
 	echo "$1 100000" >$cgroup/cpu.max
 	inside confined 1000 4-7 2-3 $2
 done
+
+# Processes share the time of three CPUs: a caller that calls helpers, and two of these.
+echo 0-7 >$cgroup/cpuset.cpus
+inside shared_quota 2
 """
 
 

@@ -19,12 +19,12 @@ from __future__ import annotations
 import ctypes
 import sys
 import warnings
-from importlib import import_module
 from typing import Any
 
 import numpy
 
 from ktask._core import ffi, lib
+from ktask._numpy._api import NUMPY_2, api
 from ktask._numpy._split import split
 
 SIZES = {t: numpy.dtype(t).itemsize for t in "?bBhHiIlLqQefdgFDG"}
@@ -122,7 +122,7 @@ def tables() -> list[Table | Positions]:
         _warn(f"ktask does not know the ufuncs of NumPy {numpy.__version__}")
         return []
     splits = _watch_calls(list(ufuncs.values()))
-    positions = [Positions(code, _api("_multiarray_umath", "_ARRAY_API")) for code in SIZES] if splits else []
+    positions = [Positions(code, api("_multiarray_umath", "_ARRAY_API")) for code in SIZES] if splits else []
     return [*(Table(f, splits) for f in ufuncs.values()), *positions]
 
 
@@ -168,7 +168,7 @@ def _is_known(ufunc: numpy.ufunc) -> bool:
 
 def _watch_calls(ufuncs: list[numpy.ufunc]) -> bool:
     """Lets ``calls.h`` know what it needs. False: it can't be had."""
-    if int(numpy.__version__.partition(".")[0]) < 2:  # errors cannot be reported as NumPy does it
+    if not NUMPY_2:  # errors cannot be reported as NumPy does it
         return False
     vectorcall = ctypes.pythonapi.PyVectorcall_Function
     vectorcall.restype, vectorcall.argtypes = ctypes.c_void_p, [ctypes.py_object]
@@ -176,15 +176,8 @@ def _watch_calls(ufuncs: list[numpy.ufunc]) -> bool:
     if len(calls) != 1:
         return False
     call, ndarray, splitter = (ffi.cast("void *", n) for n in (*calls, id(numpy.ndarray), id(split)))
-    lib.py_watch_calls(call, ndarray, splitter, _api("umath", "_UFUNC_API"))
+    lib.py_watch_calls(call, ndarray, splitter, api("umath", "_UFUNC_API"))
     return True
-
-
-def _api(module: str, capsule: str) -> Any:
-    """One of the tables of NumPy's C interface."""
-    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return ffi.cast("void **", pointer_of(getattr(import_module(f"numpy._core.{module}"), capsule), None))
 
 
 def _pair(functions: Any, data: Any) -> bytes:

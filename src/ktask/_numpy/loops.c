@@ -68,12 +68,23 @@ void leave_chunk(struct call *call, const fenv_t *own)
 	fesetenv(own);
 }
 
+/* So many elements took DIRECT_NS. A fast run tells; a slow one (new memory, a CPU that is shared) may be so for once. */
+static void learn(struct loop *loop, double elements)
+{
+	double old = (double)atomic_load_explicit(&loop->direct, memory_order_relaxed);
+	double direct = elements > old ? elements : old - (old - elements) / 8;
+
+	direct = direct < (double)loops_limits.direct_least  ? (double)loops_limits.direct_least
+		 : direct > (double)loops_limits.direct_most ? (double)loops_limits.direct_most
+							     : direct;
+	atomic_store_explicit(&loop->direct, (size_t)direct, memory_order_relaxed);
+}
+
 void call_run(struct call *call, ktask_thread_func func, void *arg, size_t units, size_t n, const void *identity)
 {
 	struct loop *loop = (struct loop *)call->loop;
 	struct ktask_report report = KTASK_REPORT_INITIALIZER;
 	DEFINE_KTASK_CTL(ctl, func, arg, units == n ? loops_limits.min_chunk : 1);
-	uint64_t ns;
 	int flags;
 
 	ktask_ctl_set_align(&ctl, units == n ? ALIGN : 0);
@@ -85,15 +96,8 @@ void call_run(struct call *call, ktask_thread_func func, void *arg, size_t units
 	if (flags)
 		feraiseexcept(flags);
 	*loops_report() = report;
-	ns = report.kr_ns * report.kr_threads;
-	if (ns) {
-		size_t direct = (size_t)(DIRECT_NS * (double)n / (double)ns);
-
-		direct = direct < loops_limits.direct_least  ? loops_limits.direct_least
-			 : direct > loops_limits.direct_most ? loops_limits.direct_most
-							     : direct;
-		atomic_store_explicit(&loop->direct, direct, memory_order_relaxed);
-	}
+	if (report.kr_busy_ns)
+		learn(loop, DIRECT_NS * (double)n / (double)report.kr_busy_ns);
 }
 
 /* ---- elementwise ------------------------------------------------------------------------------------------------ */

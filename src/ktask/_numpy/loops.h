@@ -43,9 +43,8 @@ struct loop {
 /* What is worth doing, in elements. To be changed by tests only, before the first call. */
 struct loops_limits {
 	/*
-	 * Calls with fewer elements are passed on: to begin with direct_first, later what the loop's last run has shown,
-	 * but within these bounds. A run that was slow for once (new memory, say) makes it too low, and then a smaller one
-	 * measures again.
+	 * Calls with fewer elements are passed on: to begin with direct_first, later what the loop's runs have shown, but
+	 * within these bounds. A fast run counts at once, a slow one for an eighth.
 	 */
 	size_t direct_first, direct_least, direct_most;
 	size_t min_chunk;

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * buffers.c: the memory of a large array is kept when the array goes, for the next one of its size.
+ *
+ * A ufunc makes a new array for its result, and an expression makes many. malloc() gives large ones back to the system,
+ * often at once, and asks for new ones, which the system has to clear, page by page: for 10^7 doubles that takes about as
+ * long as to add them, and much of it is done by one CPU whatever the number of threads.
+ *
+ * No more than KEEP_NR blocks are kept, and no more than a KEEP_PART-th of the machine's memory; the oldest goes first.
+ * KEEP_AS_IS bytes of that are what malloc() might keep as well. The rest is the system's for the taking (MADV_FREE): it
+ * takes the pages when it is short of memory, and until then they are as they were.
+ *
+ * A slot has one word for each block:
+ *
+ *   EMPTY -> TAKEN            by who maps a block
+ *   address | KEPT -> TAKEN   by who uses it again, or gives it back; or address | KEPT | OFFERED, with MADV_FREE
+ *   TAKEN -> address          it is somebody's: only that one knows the address, and only he changes the word
+ *   TAKEN -> EMPTY
+ *   address -> address | KEPT or address | KEPT | OFFERED   by the one whose it was
+ *
+ * Steps from EMPTY and KEPT are compare-and-exchange, so that one thread wins; the size is written by who holds TAKEN.
+ * TAKEN comes before memory is given back: from then on its address may be another's. A child of fork() has what was
+ * kept, too; a word that was TAKEN by another thread stays so there, and is lost.
+ */
+#define _GNU_SOURCE
+#include "buffers.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Smaller ones are NumPy's: malloc() keeps them as a rule (M_MMAP_THRESHOLD). */
+#define LARGE ((size_t)128 << 10)
+
+/* From here on NumPy asks for huge pages, and blocks are whole ones. Others are whole pages of any machine. */
+#define HUGE_LARGE ((size_t)4 << 20)
+#define HUGE_PAGE  ((size_t)2 << 20)
+#define PAGE	   ((size_t)64 << 10)
+
+/* Nobody has as much memory as that, and it can be rounded up. */
+#define LARGEST (SIZE_MAX / 2)
+
+enum { SLOTS = 64, KEEP_NR = 8, KEEP_PART = 16 };
+
+/* malloc() keeps no more either (M_TRIM_THRESHOLD, when it has grown). */
+#define KEEP_AS_IS ((size_t)64 << 20)
+
+/* A block may be larger than what is asked for by an 8th of that. */
+enum { WASTE = 8 };
+
+enum { EMPTY = 0, KEPT = 1, TAKEN = 2, OFFERED = 4, FLAGS = 7 };
+
+static struct slot {
+	_Atomic uintptr_t word;
+	_Atomic size_t size; /* of the block */
+	_Atomic uint64_t since;
+} slots[SLOTS];
+
+static struct numpy_memory theirs, ours = { .name = "ktask", .version = 1 };
+static bool asks_for_huge;
+
+/* ---- words ------------------------------------------------------------------------------------------------------ */
+
+static bool take(struct slot *s, uintptr_t word)
+{
+	return atomic_compare_exchange_strong_explicit(&s->word, &word, TAKEN, memory_order_acquire,
+						       memory_order_relaxed);
+}
+
+static void *become(struct slot *s, uintptr_t address)
+{
+	atomic_store_explicit(&s->word, address, memory_order_release);
+	return (void *)address;
+}
+
+/* The slot of somebody's block; NULL: it is NumPy's. Its own are hardly ever whole pages. */
+static struct slot *slot_of(const void *memory)
+{
+	if (!memory || (uintptr_t)memory % 4096)
+		return NULL;
+	for (int i = 0; i < SLOTS; i++)
+		if (atomic_load_explicit(&slots[i].word, memory_order_relaxed) == (uintptr_t)memory)
+			return &slots[i];
+	return NULL;
+}
+
+/* ---- what is kept ----------------------------------------------------------------------------------------------- */
+
+static size_t most_kept(void)
+{
+	return (size_t)sysconf(_SC_PHYS_PAGES) / KEEP_PART * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Gives a slot's block back, if it is still kept. */
+static size_t give_back(struct slot *s)
+{
+	uintptr_t word = atomic_load_explicit(&s->word, memory_order_relaxed);
+	size_t size;
+
+	if (!(word & KEPT) || !take(s, word))
+		return 0;
+	size = atomic_load_explicit(&s->size, memory_order_relaxed);
+	munmap((void *)(word & ~(uintptr_t)FLAGS), size);
+	become(s, EMPTY);
+	return size;
+}
+
+/* How much is kept that was not offered to the system. */
+static size_t kept_as_is(void)
+{
+	size_t size = 0;
+
+	for (int i = 0; i < SLOTS; i++)
+		if ((atomic_load_explicit(&slots[i].word, memory_order_relaxed) & (KEPT | OFFERED)) == KEPT)
+			size += atomic_load_explicit(&slots[i].size, memory_order_relaxed);
+	return size;
+}
+
+/* Until no more is kept than may be. Sizes and ages of blocks that change hands meanwhile are guesses, which do no harm. */
+static void shrink(void)
+{
+	for (int round = 0; round < SLOTS; round++) {
+		struct slot *oldest = NULL;
+		size_t size = 0;
+		int nr = 0;
+
+		for (struct slot *s = slots; s < slots + SLOTS; s++) {
+			if (!(atomic_load_explicit(&s->word, memory_order_relaxed) & KEPT))
+				continue;
+			nr++;
+			size += atomic_load_explicit(&s->size, memory_order_relaxed);
+			if (!oldest || atomic_load_explicit(&s->since, memory_order_relaxed) <
+					       atomic_load_explicit(&oldest->since, memory_order_relaxed))
+				oldest = s;
+		}
+		if (nr <= KEEP_NR && size <= most_kept())
+			return;
+		give_back(oldest);
+	}
+}
+
+size_t buffers_drop(void)
+{
+	size_t size = 0;
+
+	for (int i = 0; i < SLOTS; i++)
+		size += give_back(&slots[i]);
+	return size;
+}
+
+/* ---- the allocator ---------------------------------------------------------------------------------------------- */
+
+static size_t page_of(size_t size)
+{
+	return size >= HUGE_LARGE ? HUGE_PAGE : PAGE;
+}
+
+static size_t whole_pages(size_t size)
+{
+	size_t page = page_of(size);
+
+	return size ? (size + page - 1) / page * page : page;
+}
+
+/* So many whole pages; NULL: there are none. */
+static void *map(size_t size)
+{
+	size_t page = page_of(size), before;
+	char *room = mmap(NULL, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (room == MAP_FAILED)
+		return NULL;
+	before = -(uintptr_t)room % page;
+	if (before)
+		munmap(room, before);
+	munmap(room + before + size, page - before);
+	if (page == HUGE_PAGE && asks_for_huge)
+		madvise(room + before, size, MADV_HUGEPAGE);
+	return room + before;
+}
+
+static void *new_block(size_t size)
+{
+	for (struct slot *s = slots; s < slots + SLOTS; s++) {
+		void *memory;
+
+		if (atomic_load_explicit(&s->word, memory_order_relaxed) != EMPTY || !take(s, EMPTY))
+			continue;
+		memory = map(size);
+		if (!memory && buffers_drop())
+			memory = map(size);
+		atomic_store_explicit(&s->size, size, memory_order_relaxed);
+		return become(s, (uintptr_t)memory);
+	}
+	return NULL;
+}
+
+/* One that is kept and fits. */
+static void *old_block(size_t size)
+{
+	for (struct slot *s = slots; s < slots + SLOTS; s++) {
+		uintptr_t word = atomic_load_explicit(&s->word, memory_order_relaxed);
+		size_t has = atomic_load_explicit(&s->size, memory_order_relaxed);
+
+		if (!(word & KEPT) || has < size || has > size + size / WASTE || !take(s, word))
+			continue;
+		has = atomic_load_explicit(&s->size, memory_order_relaxed);
+		if (has >= size)
+			return become(s, word & ~(uintptr_t)FLAGS);
+		become(s, word); /* the block had another size when that was looked at */
+	}
+	return NULL;
+}
+
+static void *allocate(void *context, size_t size)
+{
+	void *memory = NULL;
+
+	(void)context;
+	if (size >= LARGE && size <= LARGEST) {
+		memory = old_block(whole_pages(size));
+		if (!memory)
+			memory = new_block(whole_pages(size));
+	}
+	return memory ? memory : theirs.malloc(theirs.context, size);
+}
+
+/* Zeros are what new memory has. */
+static void *allocate_cleared(void *context, size_t nr, size_t size)
+{
+	(void)context;
+	return theirs.calloc(theirs.context, nr, size);
+}
+
+static void release(void *context, void *memory, size_t size)
+{
+	static _Atomic uint64_t releases;
+	struct slot *s = slot_of(memory);
+
+	(void)context;
+	if (!s) {
+		theirs.free(theirs.context, memory, size);
+		return;
+	}
+	size = atomic_load_explicit(&s->size, memory_order_relaxed);
+	atomic_store_explicit(&s->since, atomic_fetch_add_explicit(&releases, 1, memory_order_relaxed),
+			      memory_order_relaxed);
+	if (kept_as_is() + size <= KEEP_AS_IS) {
+		become(s, (uintptr_t)memory | KEPT);
+	} else if (madvise(memory, size, MADV_FREE) == 0) {
+		become(s, (uintptr_t)memory | KEPT | OFFERED);
+	} else { /* it is locked, or the system is older */
+		become(s, TAKEN);
+		munmap(memory, size);
+		become(s, EMPTY);
+	}
+	shrink();
+}
+
+static void *reallocate(void *context, void *memory, size_t size)
+{
+	struct slot *s = slot_of(memory);
+	size_t has, whole;
+	void *moved;
+
+	(void)context;
+	if (!s)
+		return theirs.realloc(theirs.context, memory, size);
+	if (size > LARGEST)
+		return NULL;
+	has = atomic_load_explicit(&s->size, memory_order_relaxed);
+	whole = whole_pages(size);
+	become(s, TAKEN);
+	moved = mremap(memory, has, whole, MREMAP_MAYMOVE);
+	if (moved == MAP_FAILED) {
+		become(s, (uintptr_t)memory);
+		return NULL;
+	}
+	atomic_store_explicit(&s->size, whole, memory_order_relaxed);
+	return become(s, (uintptr_t)moved);
+}
+
+struct numpy_memory *buffers_before(const struct numpy_memory *numpys, bool huge)
+{
+	if (!ours.malloc) {
+		theirs = *numpys;
+		asks_for_huge = huge;
+		ours.realloc = reallocate;
+		ours.calloc = allocate_cleared;
+		ours.free = release;
+		ours.malloc = allocate;
+	}
+	return &ours;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The memory of large arrays: never anybody else's as well, kept for the next one, and no more of it than is allowed. */
+#include "check.h"
+
+#include "buffers.h"
+#include "ktask.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+
+enum { MIB = 1 << 20, THREADS = 4, HELD = 3, MANY = 80, KEPT = 8 };
+
+static struct numpy_memory *memory;
+static _Atomic int nr_theirs;
+
+struct ktask_report *(*const loops_report)(void);
+
+/* NumPy's own, of which only the number of calls matters here. */
+
+static void *their_malloc(void *context, size_t size)
+{
+	nr_theirs++;
+	return context == &memory ? malloc(size) : NULL;
+}
+
+static void *their_calloc(void *context, size_t nr, size_t size)
+{
+	return context == &memory ? calloc(nr, size) : NULL;
+}
+
+static void *their_realloc(void *context, void *block, size_t size)
+{
+	return context == &memory ? realloc(block, size) : NULL;
+}
+
+static void their_free(void *context, void *block, size_t size)
+{
+	(void)context, (void)size;
+	free(block);
+}
+
+static void *get(size_t mib)
+{
+	void *block = memory->malloc(memory->context, mib * MIB);
+
+	CHECK(block);
+	return block;
+}
+
+static void put(void *block)
+{
+	memory->free(memory->context, block, 0); /* sizes that NumPy tells may be wrong */
+}
+
+static void blocks_are_used_again(void)
+{
+	char *first = get(80), *second, *third;
+
+	memset(first, 1, 80 * MIB);
+	put(first);
+	second = get(80);
+	CHECK(second == first);
+	third = get(80);
+	CHECK(third != second);
+	put(second);
+	CHECK(get(79) == second); /* a little less fits */
+	put(second);
+	second = get(40); /* much less does not */
+	CHECK(second != first);
+	put(second);
+	put(third);
+	CHECK(buffers_drop() == 200 * (size_t)MIB);
+	CHECK(buffers_drop() == 0);
+}
+
+static void zeros_are_zero(void)
+{
+	char *block = get(64);
+
+	memset(block, 1, 64 * MIB);
+	put(block);
+	block = memory->calloc(memory->context, 64, MIB);
+	for (size_t i = 0; i < 64 * MIB; i += 4096)
+		CHECK(block[i] == 0);
+	put(block);
+	buffers_drop();
+}
+
+static void little_is_kept(void)
+{
+	void *blocks[MANY];
+	int before = nr_theirs;
+
+	for (int i = 0; i < MANY; i++)
+		blocks[i] = get(32);
+	CHECK(nr_theirs > before); /* more than there are slots for */
+	for (int i = 0; i < MANY; i++)
+		put(blocks[i]);
+	CHECK(buffers_drop() == KEPT * 32 * (size_t)MIB);
+	before = nr_theirs;
+	put(memory->malloc(memory->context, 100000)); /* not large */
+	CHECK(nr_theirs == before + 1 && buffers_drop() == 0);
+	put(NULL);
+}
+
+static void sizes_change(void)
+{
+	uint64_t *block = get(34);
+
+	for (size_t mib = 0; mib < 34; mib++)
+		block[mib * MIB / 8] = mib;
+	block = memory->realloc(memory->context, block, 300 * (size_t)MIB);
+	for (size_t mib = 0; mib < 34; mib++)
+		CHECK(block[mib * MIB / 8] == mib);
+	block[299 * MIB / 8] = 1;
+	CHECK(!memory->realloc(memory->context, block, SIZE_MAX - 5));
+	block = memory->realloc(memory->context, block, 100);
+	CHECK(block[0] == 0);
+	put(block);
+	CHECK(buffers_drop() == 64 << 10);
+	block = memory->realloc(memory->context, NULL, 100);
+	block = memory->realloc(memory->context, block, 40 * (size_t)MIB); /* NumPy's remain NumPy's */
+	put(block);
+	CHECK(buffers_drop() == 0);
+}
+
+/* What is above what malloc() might keep is offered to the system; where it must not take it, it is given back. */
+static void much_is_offered(void)
+{
+	void *few[] = { get(32), get(32) }, *more = get(32), *locked = get(32);
+	bool is_locked = !UNDER_ASAN && !UNDER_TSAN && mlock(locked, 4096) == 0; /* sanitizers lock nothing */
+
+	put(few[0]);
+	put(few[1]);
+	put(more);
+	put(locked);
+	CHECK(buffers_drop() == (is_locked ? 3 : 4) * 32 * (size_t)MIB);
+}
+
+static void *come_and_go(void *arg)
+{
+	unsigned seed = (unsigned)(uintptr_t)arg;
+	uint64_t *held[HELD] = { NULL };
+
+	for (int i = rounds(3000, 300); i-- > 0;) {
+		uint64_t **h = &held[i % HELD], mine = (uint64_t)seed << 32 | (unsigned)i;
+		size_t mib = 1 + (size_t)(rand_r(&seed) % 8);
+
+		if (*h)
+			put(*h);
+		*h = get(mib);
+		(*h)[1] = (*h)[mib * MIB / 8 - 1] = mine;
+		if (rand_r(&seed) % 8 == 0)
+			*h = memory->realloc(memory->context, *h, (mib + 1) * MIB);
+		if (rand_r(&seed) % 64 == 0)
+			buffers_drop();
+		CHECK((*h)[1] == mine && (*h)[mib * MIB / 8 - 1] == mine);
+	}
+	for (int i = 0; i < HELD; i++)
+		put(held[i]);
+	return NULL;
+}
+
+static void threads_share_them(void)
+{
+	pthread_t threads[THREADS];
+
+	for (uintptr_t i = 0; i < THREADS; i++)
+		CHECK(pthread_create(&threads[i], NULL, come_and_go, (void *)(i + 1)) == 0);
+	for (int i = 0; i < THREADS; i++)
+		CHECK(pthread_join(threads[i], NULL) == 0);
+	CHECK(buffers_drop() <= KEPT * 10 * (size_t)MIB);
+}
+
+int main(void)
+{
+	struct numpy_memory theirs = { .context = &memory,
+				       .malloc = their_malloc,
+				       .calloc = their_calloc,
+				       .realloc = their_realloc,
+				       .free = their_free };
+
+	memory = buffers_before(&theirs, true);
+	CHECK(memory == buffers_before(&theirs, true));
+	blocks_are_used_again();
+	zeros_are_zero();
+	little_is_kept();
+	sizes_change();
+	much_is_offered();
+	threads_share_them();
+	return 0;
+}
