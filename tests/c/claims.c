@@ -208,7 +208,10 @@ static void helpers_are_needed_in_turn(void)
 	CHECK(cut_node_in_turn(&cut, 0) == -1);
 }
 
-/* Others may have claimed the rest between a thread's look and its claim: then there is nothing for it. */
+/* Others may have claimed the rest between a thread's look and its claim: then there is nothing for it. Many units, so that
+ * both threads are awake when they come to the last. */
+enum { RACE_UNITS = 5000 };
+
 static pthread_barrier_t barrier;
 static _Atomic size_t claimed;
 
@@ -234,18 +237,18 @@ static void *help(void *nr_rounds)
 
 static void races_at_the_end(void)
 {
-	int nr_rounds = rounds(20000, 200);
+	int nr_rounds = rounds(4000, 300);
 	pthread_t helper;
 
 	CHECK(pthread_barrier_init(&barrier, NULL, 2) == 0);
 	CHECK(pthread_create(&helper, NULL, help, &nr_rounds) == 0);
 	for (int i = 0; i < nr_rounds; i++) {
-		CHECK(init_one(7, 4, 1, 8, ktask_iter_range) == 0 && cursors[0].lead == 1);
+		CHECK(init_one(7, RACE_UNITS, 1, 8, ktask_iter_range) == 0 && cursors[0].lead == 1);
 		claimed = 0;
 		pthread_barrier_wait(&barrier);
 		claim_all();
 		pthread_barrier_wait(&barrier);
-		CHECK(claimed == 4);
+		CHECK(claimed == RACE_UNITS);
 	}
 	CHECK(pthread_join(helper, NULL) == 0);
 	pthread_barrier_destroy(&barrier);
