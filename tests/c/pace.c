@@ -55,9 +55,10 @@ static void it_grows_where_costs_are_unknown(void)
 
 static void it_is_a_multiple_of_the_least(void)
 {
-	CHECK(NEXT(.unknown = true, .remaining = 1000, .last = 9, .min_chunk_size = 10) == 10);
+	CHECK(NEXT(.unknown = true, .remaining = 1000, .last = 7, .min_chunk_size = 10) == 10); /* the nearest */
+	CHECK(NEXT(.unknown = true, .remaining = 1000, .last = 9, .min_chunk_size = 10) == 20);
 	CHECK(NEXT(.unknown = true, .remaining = 1000, .last = 10, .min_chunk_size = 10) == 20);
-	CHECK(NEXT(.unknown = true, .remaining = 1000, .last = 14, .min_chunk_size = 10) == 20);
+	CHECK(NEXT(.unknown = true, .remaining = 1000, .last = 14, .min_chunk_size = 10) == 30);
 	CHECK(NEXT(.unknown = true, .remaining = 3, .last = 14, .min_chunk_size = 10) == 10);
 }
 

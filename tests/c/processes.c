@@ -177,7 +177,8 @@ static void killed_at_any_time(void)
 	while (!run(add))
 		;
 	for (int cpu = 0; cpu < MAX_CPUS; cpu++)
-		CHECK(m.table->seats[cpu] == 0);
+		while (m.table->seats[cpu] != 0) /* kept, as long as a helper waits awake for the next run */
+			sched_yield();
 	table_leave(&m);
 }
 

@@ -196,7 +196,7 @@ class Copy:
         try:
             if file.suffix == ".py":
                 return self.passes(f"{sys.executable} -m pytest -x -p no:cacheprovider {PYTHON_TESTS}")
-            if not self.passes(f"cc -std=c11 -w -Icsrc/include -c {mutant.file} -o /dev/null"):
+            if not self.passes(f"cc -std=c11 -w -Icsrc/include -fsyntax-only {mutant.file}"):
                 return False
             return all(
                 self.passes(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,8 @@ def test_running_helpers_are_counted() -> None:
 
     meet(body)
     assert seen == [1]
-    assert ktask.info()["running_helpers"] == 0
+    while ktask.info()["running_helpers"]:  # one may wait awake for the next run
+        time.sleep(0)
 
 
 def serial(reason: str) -> None:
