@@ -37,6 +37,7 @@ enum { TRY_AGAIN_RUNS = 16 };
 
 /* What would be worth a helper on most machines, if not on a busy one. */
 #define USUAL_PRICE_NS 30e3
+enum { USUAL_WARM_NS = 2500 };
 
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
@@ -82,6 +83,8 @@ bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
 void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
 {
 	cost_remember(run_identity(run), cost_measured(units, now - run->begin, run->known.helpers_wait), run->known);
+	if (now - run->begin > USUAL_WARM_NS)
+		pool_doubt_warmth();
 }
 
 /* What is gained by one more helper has to be more than this. */
@@ -150,6 +153,8 @@ void heartbeat_begin(struct worker *caller)
 	}
 	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < (double)pool_warm_ns()) {
 		because(caller, KTASK_WHY_SHORT);
+		if (ns_per_unit * (double)run->cut.total > USUAL_WARM_NS)
+			pool_doubt_warmth();
 		return;
 	}
 	/* What a few short units have shown says little of many: the first chunk will tell. */

@@ -102,21 +102,23 @@ static void sleep_until_woken(struct helper *h, uint32_t word)
 		go_home(h, NULL, now);
 }
 
-/* Steps 4 and 5. */
-static void await_call(struct helper *h)
+/* Steps 4 and 5. Was it awake when it was called? */
+static bool await_call(struct helper *h)
 {
-	for (;;) {
+	for (bool awake = false;;) {
 		uint32_t word = atomic_load_explicit(&h->word, memory_order_relaxed);
 
 		if (word & CALLED) {
 			if (atomic_compare_exchange_strong_explicit(&h->word, &word,
 								    (word & ~(uint32_t)(STATE | CALLED)) | RUNNING,
 								    memory_order_acq_rel, memory_order_relaxed))
-				return;
+				return awake;
 		} else if ((word & STATE) == LINGERING) {
 			linger(h);
+			awake = true;
 		} else {
 			sleep_until_woken(h, word);
+			awake = false;
 		}
 	}
 }
@@ -134,7 +136,7 @@ static void leave(struct helper *h, struct team *team)
 	atomic_fetch_and(&team->called[h->id / HELPER_BITS], ~(UINT64_C(1) << (h->id % HELPER_BITS)));
 	lent = take_back(h);
 	h->keeps = team != &pool.surveyors;
-	if (!h->lingers)
+	if (!h->lingers || limits_running() > limits_max())
 		give_back_kept(h);
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
 	if (here & TEAM_CALLER_SLEEPS && (lent || here == (TEAM_CALLER_SLEEPS | 1)))
@@ -203,8 +205,8 @@ void *helper_main(void *arg)
 	for (;;) {
 		struct team *team;
 		uint64_t now, answer;
+		bool awake = await_call(h);
 
-		await_call(h);
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
 		now = clock_ns();
 		answer = now - h->called_at;
@@ -219,7 +221,7 @@ void *helper_main(void *arg)
 			if (answer > PREEMPTED_NS / 2) {
 				pool_answered(answer);
 				notice_if_strayed(h);
-			} else {
+			} else if (awake) {
 				pool_answered_awake(answer);
 			}
 			pthread_cleanup_push(helper_ends, h);

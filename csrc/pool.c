@@ -208,10 +208,20 @@ void pool_answered_awake(uint64_t ns)
 	uint32_t old = atomic_load_explicit(&pool.warm_ns, memory_order_relaxed), step = old / 32;
 	uint64_t now = WARM_NS + WARM_ANSWERS * ns;
 
+	if (pool.fixed_wake)
+		return;
 	if (now > old + 2 * step)
 		atomic_store_explicit(&pool.warm_ns, old + step, memory_order_relaxed);
 	else if (now < old - 2 * step)
 		atomic_store_explicit(&pool.warm_ns, old - step, memory_order_relaxed);
+}
+
+void pool_doubt_warmth(void)
+{
+	uint32_t warm = atomic_load_explicit(&pool.warm_ns, memory_order_relaxed);
+
+	if (warm > FIRST_WARM_NS)
+		atomic_store_explicit(&pool.warm_ns, warm - warm / 128, memory_order_relaxed);
 }
 
 uint64_t pool_warm_ns(void)

@@ -94,6 +94,9 @@ void pool_prefetch(void);
 /* What a run has to last for such a call to gain, in ns: from how long it takes helpers to answer. */
 uint64_t pool_warm_ns(void);
 
+/* The same for that, by a run which went without for that reason alone. */
+void pool_doubt_warmth(void);
+
 /* By a helper between chunks: somebody else wants its CPU, so it goes home, and stays there for a while. */
 bool pool_wants_back(int helper, uint64_t now);
 

@@ -60,22 +60,42 @@ static bool enroll(struct team *team)
 	return true;
 }
 
+/* This thread has come to where its own helper waits for it. */
+static void free_partners_seat(int cpu)
+{
+	struct helper *h = partner ? take_idle(partner->id) : NULL;
+
+	if (!h)
+		return;
+	if (h->seat == cpu)
+		give_back_kept(h);
+	set_idle(h);
+}
+
+/* A seat for the caller: its CPU's if that is free, any that it may use if not; -1: none. */
+static int find_seat(const struct team *team)
+{
+	struct cpus allowed;
+
+	if (limits_sit_at(team->caller_cpu, true))
+		return team->caller_cpu;
+	free_partners_seat(team->caller_cpu);
+	if (limits_sit_at(team->caller_cpu, true))
+		return team->caller_cpu;
+	topology_allowed(team->caller, &allowed);
+	return limits_sit(&allowed, true);
+}
+
 /*
  * The team's caller takes a seat, before it calls its first helper: so that others do not put a helper beside it. In a
  * run inside another one this thread has its seat already, as a caller or as a helper.
  */
 static bool sit_down(struct team *team)
 {
-	struct cpus allowed;
-
 	if (team->seated)
 		return true;
 	if (!pool.oversubscribed && !serving && !caller_seated) {
-		team->seat = team->caller_cpu;
-		if (!limits_sit_at(team->seat, true)) {
-			topology_allowed(team->caller, &allowed);
-			team->seat = limits_sit(&allowed, true);
-		}
+		team->seat = find_seat(team);
 		if (team->seat < 0)
 			return false;
 		caller_seated = true;
@@ -302,6 +322,8 @@ static struct helper *take_helper(struct team *team, int node)
 		in_place = is_in_place(h, team);
 		if (h->keeps && in_place && limits_running() <= limits_max()) {
 			h->keeps = false;
+			if (counted)
+				limits_give_back();
 			return h;
 		}
 		give_back_kept(h);

@@ -40,14 +40,14 @@ class accelerate_numpy(ContextDecorator):  # noqa: N801
                 from ktask._numpy._tables import tables
 
                 _Installed.tables = tables()
+            if _Installed.tables:
+                from ktask._numpy import _buffers
+
+                _buffers.enter()
             if _Installed.users == 0:
                 for table in _Installed.tables:
                     table.install()
             _Installed.users += 1
-        if _Installed.tables:
-            from ktask._numpy import _buffers
-
-            _buffers.enter()
 
     def __exit__(self, *exception: object) -> None:
         """The last one out puts everything back."""
@@ -56,9 +56,9 @@ class accelerate_numpy(ContextDecorator):  # noqa: N801
             if _Installed.users == 0:
                 for table in _Installed.tables or ():
                     table.remove()
-        if _Installed.tables:
-            from ktask._numpy import _buffers
+            if _Installed.tables:
+                from ktask._numpy import _buffers
 
-            _buffers.leave()
-            if _Installed.users == 0:
-                _buffers.drop()
+                _buffers.leave()
+                if _Installed.users == 0:
+                    _buffers.end()

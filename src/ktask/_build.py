@@ -135,6 +135,7 @@ extern void *const py_call_ufunc;
 
 struct numpy_memory { char name[127]; ...; };
 struct numpy_memory *buffers_before(const struct numpy_memory *numpys, bool huge);
+void buffers_keep(bool keep);
 size_t buffers_drop(void);
 """
 

@@ -173,6 +173,35 @@ static void threads_share_them(void)
 	CHECK(buffers_drop() <= KEPT * 10 * (size_t)MIB);
 }
 
+static void nothing_is_kept_unless_asked_for(void)
+{
+	void *kept = memory->malloc(memory->context, 32 * MIB);
+
+	memory->free(memory->context, kept, 32 * MIB);
+	CHECK(buffers_drop() == 0);
+	buffers_keep(true);
+	kept = memory->malloc(memory->context, 32 * MIB);
+	memory->free(memory->context, memory->malloc(memory->context, 32 * MIB), 32 * MIB);
+	buffers_keep(false);
+	CHECK(buffers_drop() == 0);
+	memory->free(memory->context, kept, 32 * MIB);
+	CHECK(buffers_drop() == 0);
+}
+
+/* mremap() refuses memory that is not all of one kind. */
+static void parts_may_differ(void)
+{
+	char *block = memory->malloc(memory->context, 32 * MIB);
+
+	block[0] = 1;
+	block[32 * MIB - 1] = 2;
+	CHECK(madvise(block + 8 * MIB, 8 * MIB, MADV_DONTDUMP) == 0);
+	block = memory->realloc(memory->context, block, 64 * MIB);
+	CHECK(block && block[0] == 1 && block[32 * MIB - 1] == 2);
+	memory->free(memory->context, block, 64 * MIB);
+	buffers_drop();
+}
+
 int main(void)
 {
 	struct numpy_memory theirs = { .context = &memory,
@@ -183,7 +212,10 @@ int main(void)
 
 	memory = buffers_before(&theirs, true);
 	CHECK(memory == buffers_before(&theirs, true));
+	nothing_is_kept_unless_asked_for();
+	buffers_keep(true);
 	blocks_are_used_again();
+	parts_may_differ();
 	zeros_are_zero();
 	little_is_kept();
 	sizes_change();

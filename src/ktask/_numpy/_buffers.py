@@ -26,6 +26,7 @@ def enter() -> None:
     times, before = _entered.get()
     if times == 0 and NUMPY_2 and lib.py_max_helpers() > 0:
         before = _exchange(_ours()) if _name() == "default_allocator" else None
+        lib.buffers_keep(True)
     _entered.set((times + 1, before))
 
 
@@ -37,9 +38,9 @@ def leave() -> None:
     _entered.set((max(times - 1, 0), before if times > 1 else None))
 
 
-def drop() -> None:
-    """Gives the system what is kept."""
-    lib.buffers_drop()
+def end() -> None:
+    """Gives the system what is kept; from now on nothing is."""
+    lib.buffers_keep(False)
 
 
 def _name() -> str:

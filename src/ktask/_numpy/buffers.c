@@ -21,6 +21,9 @@
  * Steps from EMPTY and KEPT are compare-and-exchange, so that one thread wins; the size is written by who holds TAKEN.
  * TAKEN comes before memory is given back: from then on its address may be another's. A child of fork() has what was
  * kept, too; a word that was TAKEN by another thread stays so there, and is lost.
+ *
+ * Nothing is kept any more once keeping is false: who keeps a block looks at that afterwards, and who ends it looks for kept
+ * blocks afterwards. These four steps are sequentially consistent, so one of the two sees the other, and drops the block.
  */
 #define _GNU_SOURCE
 #include "buffers.h"
@@ -59,6 +62,7 @@ static struct slot {
 
 static struct numpy_memory theirs, ours = { .name = "ktask", .version = 1 };
 static bool asks_for_huge;
+static _Atomic bool keeping;
 
 /* ---- words ------------------------------------------------------------------------------------------------------ */
 
@@ -95,7 +99,7 @@ static size_t most_kept(void)
 /* Gives a slot's block back, if it is still kept. */
 static size_t give_back(struct slot *s)
 {
-	uintptr_t word = atomic_load_explicit(&s->word, memory_order_relaxed);
+	uintptr_t word = atomic_load(&s->word);
 	size_t size;
 
 	if (!(word & KEPT) || !take(s, word))
@@ -147,6 +151,13 @@ size_t buffers_drop(void)
 	for (int i = 0; i < SLOTS; i++)
 		size += give_back(&slots[i]);
 	return size;
+}
+
+void buffers_keep(bool keep)
+{
+	atomic_store(&keeping, keep);
+	if (!keep)
+		buffers_drop();
 }
 
 /* ---- the allocator ---------------------------------------------------------------------------------------------- */
@@ -229,8 +240,10 @@ static void *allocate(void *context, size_t size)
 /* Zeros are what new memory has. */
 static void *allocate_cleared(void *context, size_t nr, size_t size)
 {
+	void *memory = theirs.calloc(theirs.context, nr, size);
+
 	(void)context;
-	return theirs.calloc(theirs.context, nr, size);
+	return memory || !buffers_drop() ? memory : theirs.calloc(theirs.context, nr, size);
 }
 
 static void release(void *context, void *memory, size_t size)
@@ -246,16 +259,20 @@ static void release(void *context, void *memory, size_t size)
 	size = atomic_load_explicit(&s->size, memory_order_relaxed);
 	atomic_store_explicit(&s->since, atomic_fetch_add_explicit(&releases, 1, memory_order_relaxed),
 			      memory_order_relaxed);
-	if (kept_as_is() + size <= KEEP_AS_IS) {
-		become(s, (uintptr_t)memory | KEPT);
-	} else if (madvise(memory, size, MADV_FREE) == 0) {
-		become(s, (uintptr_t)memory | KEPT | OFFERED);
-	} else { /* it is locked, or the system is older */
+	if (atomic_load(&keeping) && kept_as_is() + size <= KEEP_AS_IS) {
+		atomic_store(&s->word, (uintptr_t)memory | KEPT);
+	} else if (atomic_load(&keeping) && madvise(memory, size, MADV_FREE) == 0) {
+		atomic_store(&s->word, (uintptr_t)memory | KEPT | OFFERED);
+	} else { /* not any more; or it is locked, or the system is older */
 		become(s, TAKEN);
 		munmap(memory, size);
 		become(s, EMPTY);
+		return;
 	}
-	shrink();
+	if (atomic_load(&keeping))
+		shrink();
+	else
+		give_back(s);
 }
 
 static void *reallocate(void *context, void *memory, size_t size)
@@ -273,9 +290,14 @@ static void *reallocate(void *context, void *memory, size_t size)
 	whole = whole_pages(size);
 	become(s, TAKEN);
 	moved = mremap(memory, has, whole, MREMAP_MAYMOVE);
-	if (moved == MAP_FAILED) {
+	if (moved == MAP_FAILED) { /* no room, or parts of it are unlike others: locked, or on huge pages */
 		become(s, (uintptr_t)memory);
-		return NULL;
+		moved = allocate(context, size);
+		if (moved) {
+			memcpy(moved, memory, has < size ? has : size);
+			release(context, memory, has);
+		}
+		return moved;
 	}
 	atomic_store_explicit(&s->size, whole, memory_order_relaxed);
 	return become(s, (uintptr_t)moved);

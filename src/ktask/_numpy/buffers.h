@@ -24,6 +24,9 @@ struct numpy_memory {
  */
 struct numpy_memory *buffers_before(const struct numpy_memory *numpys, bool huge);
 
+/* Whether blocks that are released from now on are kept; not, as long as nobody has said so. */
+void buffers_keep(bool keep);
+
 /* Gives the system what is kept; returns how many bytes. */
 size_t buffers_drop(void);
 
