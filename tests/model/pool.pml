@@ -16,6 +16,7 @@
  * CONFIG one caller, two helpers: -DCALLERS=1 -DHELPERS=2 -DRUNS=1 -DUNITS=2
  * CONFIG two callers, one helper: -DCALLERS=2 -DHELPERS=1 -DRUNS=1 -DUNITS=1
  * CONFIG helpers may be refused, waits time out: -DCALLERS=1 -DHELPERS=2 -DRUNS=1 -DUNITS=1 -DREFUSED=1 -DTIMEOUTS=1
+ * CONFIG one is refused, another one lingers: -DCALLERS=1 -DHELPERS=2 -DRUNS=2 -DUNITS=1 -DREFUSED=1 -DCOLD
  * CONFIG helpers run tasks too: -DCALLERS=1 -DHELPERS=2 -DRUNS=1 -DUNITS=1 -DNESTED
  * CONFIG thread functions end their threads, two callers: -DCALLERS=2 -DHELPERS=1 -DRUNS=1 -DUNITS=1 -DENDS
  * CONFIG helpers survey the machine: -DCALLERS=2 -DHELPERS=1 -DRUNS=1 -DUNITS=1 -DSURVEYS
@@ -49,6 +50,7 @@
  * BUG 25: it gives back what it has kept though somebody has taken it
  * BUG 26: who calls a helper that has kept its place counts it again
  * BUG 27: who takes such a helper and does not call it leaves it what it has kept
+ * BUG 28: who was refused one and calls another that has kept its place is counted for both
  *
  * A fork is explored from the child's side, since in the parent nothing changes: all threads but one are no more,
  * wherever they were (FORKS).
@@ -218,50 +220,54 @@ inline team_call(t, nr)
 	:: else ->
 		h = 0;
 		do
-		:: h == HELPERS -> break
-		:: d_step { h < HELPERS && (idle & bit(h)) ->
-			assert(helper[h].real_owner == NOBODY);
-			idle = idle & ~bit(h);
-			helper[h].real_owner = A_CALLER };
-			break
-		:: d_step { h < HELPERS && !(idle & bit(h)) -> h++ }
+		:: true -> /* one node after the other */
+			do
+			:: h == HELPERS -> break
+			:: d_step { h < HELPERS && (idle & bit(h)) ->
+				assert(helper[h].real_owner == NOBODY);
+				idle = idle & ~bit(h);
+				helper[h].real_owner = A_CALLER };
+				break
+			:: d_step { h < HELPERS && !(idle & bit(h)) -> h++ }
+			od;
+			if
+			:: h == HELPERS -> break
+			:: h < HELPERS && helper[h].keeps && (helper[h].word & STATE) == LINGERING ->
+				helper[h].keeps = false; /* it has all that it needs */
+#if BUG == 26
+				running++;
+#elif BUG != 28
+				running = running - (counted -> 1 : 0);
+#endif
+				break
+			:: else ->
+#if BUG != 27
+				give_back_kept(h);
+#endif
+				running = running + (counted -> 0 : 1);
+				counted = true
+			fi;
+			be_born(h);
+			if
+			:: refused > 0 -> /* no thread, or no CPU for it */
+				refused--;
+				set_idle(h, A_CALLER);
+				h++
+			:: true -> break
+			fi
 		od;
 		if
-		:: h == HELPERS
-		:: h < HELPERS && helper[h].keeps && (helper[h].word & STATE) == LINGERING ->
-			helper[h].keeps = false /* all that it needs */
-#if BUG == 26
-			; running++
-#endif
-		:: h < HELPERS ->
-#if BUG != 27
-			give_back_kept(h);
-#endif
-			running++
-		fi;
-		be_born(h);
-		if
-		:: h < HELPERS && refused > 0 -> /* no thread, or no CPU for it */
-			refused--;
-			running--;
-			set_idle(h, A_CALLER);
-			h = HELPERS
-		:: h < HELPERS ->
-#if BUG == 3
-			skip
-#else
-			helper[h].team = t
-#endif
-		:: else
-		fi;
-		if
 		:: h == HELPERS ->
+			running = running - (counted -> 1 : 0);
 			d_step { touch(t, nr); team[t].here-- }
 		:: else ->
+#if BUG != 3
+			helper[h].team = t;
+#endif
 			call(t, nr)
 		fi
 	fi;
-	d_step { h = 0; old = 0; ok = false }
+	d_step { h = 0; old = 0; ok = false; counted = false }
 }
 
 #ifdef SURVEYS
@@ -520,12 +526,12 @@ inline end_run(t)
 proctype caller(byte me)
 {
 	byte runs, h, old, word, bits, mine = me;
-	bool ok, ended;
+	bool ok, ended, counted;
 
 	{
 	do
 	:: runs < RUNS + forks -> /* one more in a child */
-#if defined(NESTED) || defined(FORKS)
+#if defined(NESTED) || defined(FORKS) || defined(COLD)
 		begin_run(me, false); /* no team is hot: that is explored without them, and doubles the states */
 #else
 		if
@@ -545,13 +551,13 @@ proctype caller(byte me)
 	finished++;
 end_done:
 	false
-	} UNLESS_GONE(runs = 0; h = 0; old = 0; word = 0; bits = 0; ok = false; ended = false)
+	} UNLESS_GONE(runs = 0; h = 0; old = 0; word = 0; bits = 0; ok = false; ended = false; counted = false)
 }
 
 proctype helper_main(byte me)
 {
 	byte h, old, word, bits, mine, nr, mine_forks = forks;
-	bool ok, ended, lingers;
+	bool ok, ended, counted, lingers;
 
 	{
 	skip;
@@ -727,7 +733,7 @@ end_unborn:
 	goto await_call;
 end_exit:
 	skip
-	} UNLESS_GONE(h = 0; old = 0; word = 0; bits = 0; mine = 0; nr = 0; ok = false; ended = false; lingers = false)
+	} UNLESS_GONE(h = 0; old = 0; word = 0; bits = 0; mine = 0; nr = 0; ok = false; ended = false; counted = false; lingers = false)
 }
 
 #ifdef ENDS
