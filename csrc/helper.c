@@ -97,9 +97,11 @@ static void sleep_until_woken(struct helper *h, uint32_t word)
 	now = clock_ns();
 	waits_after_sleep(&h->waits, now);
 	/* Sent home before it came: then it is asked here whether it would have come late. */
-	if (!(atomic_load_explicit(&h->word, memory_order_relaxed) & CALLED) && !pool.stubborn &&
-	    waits_late(&h->waits, now))
-		go_home(h, NULL, now);
+	if (!(atomic_load_explicit(&h->word, memory_order_relaxed) & CALLED) && !pool.stubborn) {
+		atomic_store_explicit(&h->unanswered_ns, 0, memory_order_relaxed); /* it has come */
+		if (waits_late(&h->waits, now))
+			go_home(h, NULL, now);
+	}
 }
 
 /* Steps 4 and 5. Was it awake when it was called? */
@@ -210,7 +212,7 @@ void *helper_main(void *arg)
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
 		now = clock_ns();
 		answer = now - h->called_at;
-		h->unanswered_ns = 0;
+		atomic_store_explicit(&h->unanswered_ns, 0, memory_order_relaxed);
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
 		serving = team;
 		PROBE3(helper__come, team, h->id, answer);

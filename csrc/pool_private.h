@@ -38,14 +38,15 @@ struct helper {
 
 	_Alignas(64) int id;
 	int node;
+	_Atomic uint64_t
+		unanswered_ns; /* that callers have waited for it in vain since it last came, in time or late */
 	_Atomic pid_t tid; /* its thread's; 0: that one has not come up yet, and for system calls the calling thread */
 	struct waits waits;
 
 	/* The owner's. */
 	bool born; /* it has a thread: */
 	pthread_t thread;
-	uint64_t unanswered_ns; /* that callers have waited for it in vain since it last came */
-	uint64_t placed;	/* a hash of the CPUs where it may run */
+	uint64_t placed; /* a hash of the CPUs where it may run */
 };
 
 static_assert(offsetof(struct team, here) % 64 == 0, "what all members write shares no line with what they read");

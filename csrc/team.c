@@ -440,11 +440,13 @@ static void dismiss(struct team *team)
 			PROBE2(helper__dismiss, team, h->id);
 			team_trace(team, KTASK_EVENT_DISMISS, h, h->called_at, h->called_at + unanswered, 0);
 			pool_unanswered(unanswered);
-			h->unanswered_ns += unanswered;
-			if (h->unanswered_ns > UNANSWERED_NS && !pool.stubborn) {
-				h->unanswered_ns = 0;
+			/* The helper may come at this very moment, and set it to 0: then one of the two is lost. */
+			unanswered += atomic_load_explicit(&h->unanswered_ns, memory_order_relaxed);
+			if (unanswered > UNANSWERED_NS && !pool.stubborn) {
+				unanswered = 0;
 				retreat(limits_running());
 			}
+			atomic_store_explicit(&h->unanswered_ns, unanswered, memory_order_relaxed);
 			set_idle(h);
 		}
 	}
