@@ -167,16 +167,6 @@ static struct helper *take_lowest_idle(int node)
 	return NULL;
 }
 
-/* FNV-1a, over words; another one after each survey, since CPUs that come and go change the masks of threads. */
-static uint64_t hash(const struct cpus *cpus)
-{
-	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ facts_surveys();
-
-	for (size_t i = 0; i < CPUS_WORDS; i++)
-		h = (h ^ cpus->word[i]) * UINT64_C(0x100000001b3);
-	return h;
-}
-
 /*
  * Gets a seat for a helper and brings it, before it is woken, to those CPUs of its node that the team's caller may use,
  * without the one that the caller itself is on: woken there it would only wait. False: there is no such CPU, or no
@@ -203,7 +193,7 @@ static bool place(struct helper *h, const struct team *team, const struct cpus *
 			return false; /* h->seat stays: who lingers where it was may be called there again */
 		h->seat = seat;
 	}
-	wanted = hash(&mask);
+	wanted = cpus_hash(&mask, facts_surveys()); /* CPUs that come and go change the masks of threads */
 	if (!h->born && !give_birth(h, &mask)) {
 		limits_stand(h->seat);
 		return false;

@@ -44,6 +44,17 @@ bool cpus_empty(const struct cpus *set)
 	return true;
 }
 
+/* FNV-1a, over words. The number is multiplied as well, or it could make up for the difference between two sets. */
+uint64_t cpus_hash(const struct cpus *set, uint64_t number)
+{
+	const uint64_t prime = UINT64_C(0x100000001b3);
+	uint64_t h = (UINT64_C(0xcbf29ce484222325) ^ number) * prime;
+
+	for (size_t i = 0; i < CPUS_WORDS; i++)
+		h = (h ^ set->word[i]) * prime;
+	return h;
+}
+
 void cpus_and(struct cpus *set, const struct cpus *other)
 {
 	for (size_t i = 0; i < CPUS_WORDS; i++)

@@ -41,6 +41,9 @@ bool cpus_empty(const struct cpus *set);
 void cpus_and(struct cpus *set, const struct cpus *other);
 void cpus_or(struct cpus *set, const struct cpus *other);
 
+/* Another one for each number. */
+uint64_t cpus_hash(const struct cpus *set, uint64_t number);
+
 struct topology_node {
 	int nid;				/* the system's number */
 	_Atomic unsigned long cpus[CPUS_WORDS]; /* online: see topology_cpus */

@@ -178,8 +178,23 @@ static void below(void)
 	check_below("/../a", "/..", "/a");
 }
 
+/* Helpers stay where they are if the hash of where they are to be is the same, in this survey of the machine and the next. */
+static void hashes(void)
+{
+	struct cpus a = { { 0 } }, b = { { 0 } };
+
+	cpus_add(&a, 0);
+	cpus_add(&b, 1);
+	for (uint64_t m = 0; m < 100; m++)
+		for (uint64_t n = 0; n < 100; n++) {
+			CHECK(cpus_hash(&a, m) != cpus_hash(&b, n));
+			CHECK((cpus_hash(&a, m) == cpus_hash(&a, n)) == (m == n));
+		}
+}
+
 int main(void)
 {
+	hashes();
 	lists();
 	maps();
 	quotas();
