@@ -37,7 +37,6 @@ enum { TRY_AGAIN_RUNS = 16 };
 
 /* What would be worth a helper on most machines, if not on a busy one. */
 #define USUAL_PRICE_NS 30e3
-enum { USUAL_WARM_NS = 2500 };
 
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };

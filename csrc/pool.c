@@ -105,7 +105,7 @@
 #include <unistd.h>
 
 /* Used until the first wake has been measured; about a virtual machine's. */
-enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000, FIRST_WARM_NS = 2500, LONGEST_NS = 1000000 };
+enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000, LONGEST_NS = 1000000 };
 
 /*
  * What calling a helper that lingers costs in all, to and fro, and sharing the work: so many cache lines that travel, each in
@@ -117,7 +117,7 @@ struct pool pool = {
 	.starting = PTHREAD_MUTEX_INITIALIZER,
 	.wake_ns = FIRST_WAKE_NS,
 	.answer_ns = FIRST_ANSWER_NS,
-	.warm_ns = FIRST_WARM_NS,
+	.warm_ns = USUAL_WARM_NS,
 };
 
 THREAD_LOCAL struct team *serving;
@@ -220,7 +220,7 @@ void pool_doubt_warmth(void)
 {
 	uint32_t warm = atomic_load_explicit(&pool.warm_ns, memory_order_relaxed);
 
-	if (warm > FIRST_WARM_NS)
+	if (warm > USUAL_WARM_NS)
 		atomic_store_explicit(&pool.warm_ns, warm - warm / 128, memory_order_relaxed);
 }
 

@@ -91,7 +91,11 @@ bool pool_is_warm(void);
 /* A run may call a helper in a moment: what that takes of the one that this thread called last comes near meanwhile. */
 void pool_prefetch(void);
 
-/* What a run has to last for such a call to gain, in ns: from how long it takes helpers to answer. */
+/*
+ * What a run has to last for such a call to gain, in ns: from how long it takes helpers to answer. USUAL_WARM_NS is what
+ * that comes to on most machines, and is assumed at first.
+ */
+enum { USUAL_WARM_NS = 2500 };
 uint64_t pool_warm_ns(void);
 
 /* The same for that, by a run which went without for that reason alone. */

@@ -38,8 +38,7 @@ struct helper {
 
 	_Alignas(64) int id;
 	int node;
-	_Atomic uint64_t
-		unanswered_ns; /* that callers have waited for it in vain since it last came, in time or late */
+	_Atomic uint64_t unanswered_ns; /* that callers have waited in vain since it last came, in time or not */
 	_Atomic pid_t tid; /* its thread's; 0: that one has not come up yet, and for system calls the calling thread */
 	struct waits waits;
 

@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -75,6 +76,18 @@ static inline void use_helpers(int n)
 	snprintf(text, sizeof(text), "%d", n);
 	setenv("KTASK_HELPERS", text, 1);
 	setenv("KTASK_WAKE_NS", "0", 1);
+}
+
+/* Runs function in so many threads, each with its number, from 1 on, and waits for them. */
+static inline void in_threads(int n, void *(*function)(void *number))
+{
+	pthread_t thread[16];
+
+	CHECK(n <= 16);
+	for (int i = 0; i < n; i++)
+		CHECK(pthread_create(&thread[i], NULL, function, (void *)(uintptr_t)(i + 1)) == 0);
+	for (int i = 0; i < n; i++)
+		CHECK(pthread_join(thread[i], NULL) == 0);
 }
 
 /* Waits for a child, which must end well. */

@@ -97,12 +97,7 @@ static void *first_run(void *unused)
 
 static void first_runs(void)
 {
-	pthread_t thread[CALLERS];
-
-	for (int i = 0; i < CALLERS; i++)
-		CHECK(pthread_create(&thread[i], NULL, first_run, NULL) == 0);
-	for (int i = 0; i < CALLERS; i++)
-		CHECK(pthread_join(thread[i], NULL) == 0);
+	in_threads(CALLERS, first_run);
 }
 
 int main(void)

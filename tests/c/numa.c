@@ -99,7 +99,6 @@ static void *call(void *unused)
 
 static void system_limit(void)
 {
-	pthread_t thread[4];
 	cpu_set_t two;
 
 	CPU_ZERO(&two);
@@ -108,10 +107,7 @@ static void system_limit(void)
 	if (sched_setaffinity(0, sizeof(two), &two) != 0 || sched_getaffinity(0, sizeof(two), &two) != 0 ||
 	    CPU_COUNT(&two) != 2)
 		return; /* not on this machine */
-	for (int i = 0; i < 4; i++)
-		CHECK(pthread_create(&thread[i], NULL, call, NULL) == 0);
-	for (int i = 0; i < 4; i++)
-		CHECK(pthread_join(thread[i], NULL) == 0);
+	in_threads(4, call);
 }
 
 static int count(void *start, void *end, void *n)

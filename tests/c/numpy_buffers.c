@@ -164,12 +164,7 @@ static void *come_and_go(void *arg)
 
 static void threads_share_them(void)
 {
-	pthread_t threads[THREADS];
-
-	for (uintptr_t i = 0; i < THREADS; i++)
-		CHECK(pthread_create(&threads[i], NULL, come_and_go, (void *)(i + 1)) == 0);
-	for (int i = 0; i < THREADS; i++)
-		CHECK(pthread_join(threads[i], NULL) == 0);
+	in_threads(THREADS, come_and_go);
 	CHECK(buffers_drop() <= KEPT * 10 * (size_t)MIB);
 }
 

@@ -213,12 +213,7 @@ static void *call(void *unused)
 
 static void all(void)
 {
-	pthread_t thread[CALLERS];
-
-	for (int i = 0; i < CALLERS; i++)
-		CHECK(pthread_create(&thread[i], NULL, call, NULL) == 0);
-	for (int i = 0; i < CALLERS; i++)
-		CHECK(pthread_join(thread[i], NULL) == 0);
+	in_threads(CALLERS, call);
 }
 
 int main(int argc, char **argv)
