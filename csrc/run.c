@@ -276,7 +276,7 @@ static int run_cut(struct run *run)
 	error = atomic_load_explicit(&run->error, memory_order_relaxed);
 	if (error && run->ctl.kc_undo_func)
 		undone = undo_finished(&run->cut, &run->holes, &run->ctl);
-	if (error || atomic_load_explicit(&run->team.nr_called, memory_order_relaxed))
+	if (error || (run->ctl.kc_report && atomic_load_explicit(&run->team.nr_called, memory_order_relaxed)))
 		caller.now = clock_ns(); /* else since its last chunk next to nothing has happened */
 	if (!error)
 		heartbeat_end(&caller);
