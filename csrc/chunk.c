@@ -230,6 +230,13 @@ static unsigned share_of(const struct cut *cut, size_t remaining, unsigned nr_th
 	return all > remaining ? (unsigned)((double)nr_threads * (double)remaining / (double)all) + 1 : nr_threads;
 }
 
+/* To the nearest: if it is a few quanta, rounding down would make it many more chunks. */
+static size_t whole(const struct cut *cut, size_t size)
+{
+	size = (size + cut->quantum / 2) / cut->quantum * cut->quantum;
+	return size ? size : cut->quantum;
+}
+
 size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
 		 double floor_ns, double elapsed_ns)
 {
@@ -264,9 +271,29 @@ size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cu
 		size = most;
 	if (size > remaining)
 		size = remaining;
-	/* To the nearest: if it is a few, rounding down would make it many more chunks. */
-	size = (size + cut->quantum / 2) / cut->quantum * cut->quantum;
-	return size ? size : cut->quantum;
+	return whole(cut, size);
+}
+
+/*
+ * Even units go in batches of one chunk for each thread. Each batch is three quarters of what those before it have left,
+ * the last one is all (factoring: Hummel, Schonberg and Flynn, 1992; theirs are halves). Which batch it is shows in what
+ * remains. Where a thread comes late, or takes up to twice as long as another, the rest makes up for it.
+ */
+size_t batch_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
+		  double floor_ns)
+{
+	size_t remaining = cursor_remaining(cursor), units = cursor->size;
+	size_t floor = units_in(floor_ns, pace->ns_per_unit);
+	unsigned threads = share_of(cut, remaining, nr_threads);
+
+	for (;;) {
+		size_t rest = units / 4 / threads < floor ? 0 : units / 4;
+		size_t share = (units - rest + threads - 1) / threads;
+
+		if (rest == 0 || remaining >= rest + share / 2)
+			return whole(cut, share < remaining ? share : remaining);
+		units = rest;
+	}
 }
 
 void pace_update(struct pace *pace, size_t units, uint64_t ns)
@@ -282,9 +309,9 @@ void pace_update(struct pace *pace, size_t units, uint64_t ns)
 
 /*
  * An entry is one word: the high half tells whose, the low half is the cost as a float, negative where helpers wait; its
- * last bits say whether it is rough, and confirmed. A torn entry is therefore impossible, and relaxed order is enough.
+ * last bits say whether it is rough, confirmed, and even. A torn entry is therefore impossible, and relaxed order is enough.
  */
-enum { COST_BITS = 10, ROUGH = 1, CONFIRMED = 2 };
+enum { COST_BITS = 10, ROUGH = 1, CONFIRMED = 2, EVEN = 4 };
 
 /* Costs no further apart than this are the same. */
 #define ABOUT 0.125
@@ -302,7 +329,7 @@ static uint64_t hash(const void *identity)
 
 struct cost cost_measured(size_t units, uint64_t ns, bool helpers_wait)
 {
-	return (struct cost){ (double)(ns ? ns : 1) / (double)units, helpers_wait, ns < ROUGH_NS, false };
+	return (struct cost){ (double)(ns ? ns : 1) / (double)units, helpers_wait, ns < ROUGH_NS, false, false };
 }
 
 struct cost cost_recall(const void *identity)
@@ -314,13 +341,14 @@ struct cost cost_recall(const void *identity)
 	if (entry >> 32 != (h & UINT32_MAX))
 		return (struct cost){ 0 };
 	memcpy(&ns, &bits, sizeof(ns));
-	return (struct cost){ ns < 0 ? -(double)ns : (double)ns, ns < 0, bits & ROUGH, bits & CONFIRMED };
+	return (struct cost){ ns < 0 ? -(double)ns : (double)ns, ns < 0, bits & ROUGH, bits & CONFIRMED, bits & EVEN };
 }
 
 /* Is it what is known already? A rough measure is news only where it is less, or the first. */
 static bool is_known(struct cost cost, struct cost known)
 {
-	if (known.ns_per_unit == 0 || cost.helpers_wait != known.helpers_wait || cost.rough < known.rough)
+	if (known.ns_per_unit == 0 || cost.helpers_wait != known.helpers_wait || cost.even != known.even ||
+	    cost.rough < known.rough)
 		return false;
 	return cost.ns_per_unit > known.ns_per_unit * (1 - ABOUT) &&
 	       (cost.rough || cost.ns_per_unit < known.ns_per_unit * (1 + ABOUT));
@@ -340,7 +368,7 @@ void cost_remember(const void *identity, struct cost cost, struct cost known)
 	}
 	ns = (float)(cost.helpers_wait ? -cost.ns_per_unit : cost.ns_per_unit);
 	memcpy(&bits, &ns, sizeof(bits));
-	bits &= ~(uint32_t)(ROUGH | CONFIRMED);
-	bits |= (cost.rough ? ROUGH : 0) | (cost.confirmed ? CONFIRMED : 0);
+	bits &= ~(uint32_t)(ROUGH | CONFIRMED | EVEN);
+	bits |= (cost.rough ? ROUGH : 0) | (cost.confirmed ? CONFIRMED : 0) | (cost.even ? EVEN : 0);
 	atomic_store_explicit(&costs[h >> (64 - COST_BITS)], (h & UINT32_MAX) << 32 | bits, memory_order_relaxed);
 }

@@ -91,6 +91,13 @@ struct pace {
 size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
 		 double floor_ns, double elapsed_ns);
 
+/*
+ * The same for units that are known to cost about the same, where all threads that there will be are at work: fewer and
+ * longer chunks.
+ */
+size_t batch_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
+		  double floor_ns);
+
 /* Tells how long the last chunk took. */
 void pace_update(struct pace *pace, size_t units, uint64_t ns);
 
@@ -103,6 +110,7 @@ struct cost {
 	bool helpers_wait;  /* for each other: they did little else */
 	bool rough;	    /* measured over so short a time that the calls themselves show: it may be much less */
 	bool confirmed;	    /* by the run before, which took about as long */
+	bool even;	    /* the helpers' units took about as long as the caller's, in a short run */
 };
 
 /* What units that took ns have shown. */

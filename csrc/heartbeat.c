@@ -20,7 +20,7 @@
 #include "thread_local.h"
 
 /* Less than this is not worth a claim and a look at the clock, and as a difference between threads does not show. */
-#define FLOOR_NS 1000.0
+#define FLOOR_NS 500.0
 
 /* A chunk is at least this many times as long as the call of the thread function itself. */
 #define CALLS_PER_CHUNK 20.0
@@ -40,6 +40,9 @@ enum { TRY_AGAIN_RUNS = 16 };
 
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
+
+/* Runs no longer than this, in all, show whether units are even: in longer ones each thread has some of all. */
+#define EVEN_NS 200000.0
 
 /* Runs follow in quick succession when no more than this lies between them: while a helper lingers. */
 enum { QUICK_NS = 50000 };
@@ -65,6 +68,7 @@ void heartbeat_recall(struct run *run)
 	run->known = cost_recall(run_identity(run));
 	/* The microseconds of the clock are as good as dice. */
 	run->reluctant = run->known.helpers_wait && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
+	run->even = false;
 	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
 	if (run->floor_ns < FLOOR_NS)
 		run->floor_ns = FLOOR_NS;
@@ -81,7 +85,10 @@ bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
 
 void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
 {
-	cost_remember(run_identity(run), cost_measured(units, now - run->begin, run->known.helpers_wait), run->known);
+	struct cost cost = cost_measured(units, now - run->begin, run->known.helpers_wait);
+
+	cost.even = run->known.even;
+	cost_remember(run_identity(run), cost, run->known);
 	if (now - run->begin > USUAL_WARM_NS)
 		pool_doubt_warmth();
 }
@@ -163,6 +170,7 @@ void heartbeat_begin(struct worker *caller)
 		spent = short_runs.spent = 0;
 	run->team.hot = spent > 0;
 	if (pool_is_warm()) {
+		run->even = run->known.even && ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < EVEN_NS;
 		call_if_worth(caller, ns_per_unit, price(run));
 	} else if ((double)spent > price(run)) {
 		/* Earned together, if another one like them gains anything at all. */
@@ -188,6 +196,7 @@ void heartbeat(struct worker *w)
 size_t heartbeat_size(const struct worker *w)
 {
 	const struct run *run = w->run;
+	unsigned threads = team_size(&run->team) + 1;
 	double floor = run->floor_ns;
 
 	if (max_threads(run) == 1) {
@@ -195,8 +204,22 @@ size_t heartbeat_size(const struct worker *w)
 			return cursor_remaining(w->cursor); /* nobody to share with, nobody to ask */
 		floor = PACE_TARGET_NS;
 	}
-	return pace_next(&w->pace, &run->cut, w->cursor, team_size(&run->team) + 1, floor,
-			 (double)(w->now - run->begin));
+	if (run->even && threads == max_threads(run))
+		return batch_next(&w->pace, &run->cut, w->cursor, threads, floor);
+	return pace_next(&w->pace, &run->cut, w->cursor, threads, floor, (double)(w->now - run->begin));
+}
+
+/* Did a unit of the helpers' cost about what one of the caller's did? Up to twice as much is made up for (batch_next). */
+static bool is_even(const struct worker *caller, double ns_per_unit)
+{
+	const struct run *run = caller->run;
+	size_t units = run->cut.total - caller->pace.units;
+	uint64_t ns = atomic_load_explicit(&run->busy_ns, memory_order_relaxed);
+	double theirs = (double)ns / (double)units;
+
+	if (units == 0 || (double)(caller->pace.ns + ns) >= EVEN_NS)
+		return run->known.even;
+	return theirs < 1.5 * ns_per_unit && ns_per_unit < 1.5 * theirs;
 }
 
 void heartbeat_end(struct worker *caller)
@@ -205,9 +228,12 @@ void heartbeat_end(struct worker *caller)
 	bool alone = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) == 0;
 	bool helpers_wait = alone ? run->known.helpers_wait : max_threads(run) < run->nr_holes;
 
-	if (caller->pace.units)
-		cost_remember(run_identity(run), cost_measured(caller->pace.units, caller->pace.ns, helpers_wait),
-			      run->known);
+	if (caller->pace.units) {
+		struct cost cost = cost_measured(caller->pace.units, caller->pace.ns, helpers_wait);
+
+		cost.even = is_even(caller, cost.ns_per_unit);
+		cost_remember(run_identity(run), cost, run->known);
+	}
 	if (alone && run->nr_holes > 1)
 		short_runs.spent += caller->now - run->begin;
 	else if (alone && (double)(caller->now - run->begin) > price(run))

@@ -60,10 +60,10 @@ static void give_report(const struct run *run, struct ktask_report *r)
 void record_report(const struct worker *caller, size_t undone)
 {
 	const struct run *run = caller->run;
-	unsigned threads = atomic_load_explicit(&run->threads, memory_order_relaxed);
+	unsigned threads = atomic_load_explicit(&run->threads, memory_order_relaxed) + (caller->chunks != 0);
 	struct ktask_report r = {
 		.kr_ns = caller->now - run->begin,
-		.kr_chunks = atomic_load_explicit(&run->chunks, memory_order_relaxed),
+		.kr_chunks = atomic_load_explicit(&run->chunks, memory_order_relaxed) + caller->chunks,
 		.kr_undone = undone,
 		.kr_threads = threads < run->nr_holes ? threads : run->nr_holes, /* a helper may have come twice */
 		.kr_called = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed),
@@ -75,7 +75,7 @@ void record_report(const struct worker *caller, size_t undone)
 		.kr_error_end = run->chunk_failed ? run->failed.end : NULL,
 		.kr_retreated = atomic_load_explicit(&run->team.nr_retreated, memory_order_relaxed),
 		.kr_why = caller->why,
-		.kr_busy_ns = atomic_load_explicit(&run->busy_ns, memory_order_relaxed),
+		.kr_busy_ns = atomic_load_explicit(&run->busy_ns, memory_order_relaxed) + caller->pace.ns,
 	};
 
 	give_report(run, &r);

@@ -145,11 +145,6 @@ static void work(struct worker *w)
 		heartbeat(w);
 	}
 	current = outer;
-	if (w->chunks) {
-		atomic_fetch_add_explicit(&run->chunks, w->chunks, memory_order_relaxed);
-		atomic_fetch_add_explicit(&run->threads, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&run->busy_ns, w->pace.ns, memory_order_relaxed);
-	}
 }
 
 /* A thread function has ended its helper. The pool does the rest (helper_ends). */
@@ -174,6 +169,11 @@ static void help(struct team *team, int helper, int node, uint64_t now)
 	pthread_cleanup_push(fail_ended, &w);
 	work(&w);
 	pthread_cleanup_pop(0);
+	if (w.chunks) {
+		atomic_fetch_add_explicit(&run->chunks, w.chunks, memory_order_relaxed);
+		atomic_fetch_add_explicit(&run->threads, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&run->busy_ns, w.pace.ns, memory_order_relaxed);
+	}
 	if (team->trace)
 		record_all(&w, KTASK_EVENT_STAY, w.joined, 0);
 }

@@ -19,6 +19,7 @@ struct run {
 	unsigned nr_holes; /* room for so many: the threads there may be at first */
 	struct cost known; /* from earlier runs */
 	bool reluctant;
+	bool even; /* short, of even units, with a helper that waits for it: cut by batch_next */
 	double floor_ns;
 	uint64_t begin;
 	struct holes holes;
@@ -28,7 +29,7 @@ struct run {
 	bool chunk_failed;
 	struct chunk failed;
 
-	/* Written once for each thread, when it leaves. */
+	/* What helpers have done, each of them added when it leaves. */
 	_Alignas(64) _Atomic size_t chunks;
 	_Atomic unsigned threads;
 	_Atomic uint64_t busy_ns;

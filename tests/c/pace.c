@@ -125,6 +125,49 @@ static void the_last_node_has_all_threads(void)
 	cut_destroy(&cut);
 }
 
+static size_t batch(size_t size, size_t done, unsigned threads, double floor_ns, size_t min_chunk_size)
+{
+	struct pace pace = { .ns_per_unit = 1 };
+	struct ktask_node node = { AT(0), size, NUMA_NO_NODE };
+	struct cursor cursor;
+	struct cut cut = { .cursors = &cursor };
+	struct chunk chunk;
+	size_t next;
+	DEFINE_KTASK_CTL(ctl, nothing, NULL, min_chunk_size);
+
+	CHECK(cut_init(&cut, &node, 1, &ctl) == 0);
+	CHECK(done == 0 || cut_claim(&cut, &cursor, done, &chunk));
+	next = batch_next(&pace, &cut, &cursor, threads, floor_ns);
+	cut_destroy(&cut);
+	return next;
+}
+
+/* Three quarters, three quarters of the rest, and the rest, each in one chunk for each thread. */
+static void even_units_go_in_batches(void)
+{
+	CHECK(batch(16000, 0, 2, 500, 1) == 6000);
+	CHECK(batch(16000, 6000, 2, 500, 1) == 6000);
+	CHECK(batch(16000, 12000, 2, 500, 1) == 2000 - 500);
+	CHECK(batch(16000, 13500, 2, 500, 1) == 1500);
+	CHECK(batch(16000, 15000, 2, 500, 1) == 500); /* a quarter of it would be less than the floor */
+	CHECK(batch(16000, 15500, 2, 500, 1) == 500);
+	CHECK(batch(16000, 15900, 2, 500, 1) == 100);
+	CHECK(batch(16000, 0, 4, 500, 1) == 3000);
+	CHECK(batch(3000, 0, 2, 500, 1) == 1500); /* nor is a rest of less */
+	CHECK(batch(3001, 0, 2, 500, 1) == 1501);
+	CHECK(batch(8, 0, 2, 0, 1) == 3 && batch(8, 6, 2, 0, 1) == 1);
+}
+
+/* Chunks that were rounded do not end where a batch does: what is missing most of a chunk is the next one. */
+static void batches_are_told_by_what_remains(void)
+{
+	CHECK(batch(16000, 9000, 2, 500, 1) == 6000);
+	CHECK(batch(16000, 9001, 2, 500, 1) == 1500);
+	CHECK(batch(16000, 11990, 2, 500, 1) == 1500);
+	CHECK(batch(16000, 0, 2, 500, 4000) == 8000); /* 6000, to the nearest */
+	CHECK(batch(16000, 0, 2, 500, 5000) == 5000);
+}
+
 static void costs_are_half_of_what_was(void)
 {
 	struct pace pace = { .ns_per_unit = 1000 };
@@ -146,6 +189,8 @@ int main(void)
 	the_end_is_shared_out();
 	nodes_have_a_share_of_the_threads();
 	the_last_node_has_all_threads();
+	even_units_go_in_batches();
+	batches_are_told_by_what_remains();
 	costs_are_half_of_what_was();
 	return 0;
 }
