@@ -48,9 +48,10 @@
  *      caller is the owner now; it undoes 2 and 1, and sets the idle bit. It may leave LINGERING behind where PARKED
  *      was: the futex_wake of step 3 is done or will be, so the helper comes and lingers.
  * Gathering (team_gather), by the caller
- *   9. dismiss, then wait until team->here is 0: a while by looking, then asleep with TEAM_CALLER_SLEEPS in the word,
- *      which the last to leave sees in what step 6 subtracted from. Asleep only while the word is unchanged, so the
- *      last one cannot be missed. Every helper that is not dismissed runs or will run, finds no work, and leaves.
+ *   9. unless team->here is 0 in a moment, dismiss, then wait until it is: a while by looking, then asleep with
+ *      TEAM_CALLER_SLEEPS in the word, which the last to leave sees in what step 6 subtracted from. Asleep only while the
+ *      word is unchanged, so the last one cannot be missed. Every helper that is not dismissed runs or will run, finds no
+ *      work, and leaves.
  *
  * Willing (will_one), by a caller that waits
  *  10. take a helper of team->called that is RUNNING. Give it the caller's nice or CPU, then set the mark in helper->lent,
