@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Seeds one small bug at a time and runs the tests that should notice: mutate.py [--sample N] [FILE ...]
+"""Seeds one small bug at a time and runs the tests that should notice: mutate.py [--sample N | --part K/N] [FILE ...]
 
 For C it works on tokens (comparisons, arithmetic, constants, jumps) and lines (statements left out), for Python on the
 syntax tree. A mutant that does not compile is none. One that no test notices survives: it is printed with its place,
@@ -213,6 +213,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", default=FILES)
     parser.add_argument("--sample", type=int, help="only so many, chosen at random")
+    parser.add_argument("--part", default="1/1", help="the K-th of N parts, for when all would take too long")
     options = parser.parse_args()
     mutants: list[Mutant] = []
     for name in options.files:
@@ -220,6 +221,8 @@ def main() -> int:
             mutants += c_mutants(name, (ROOT / name).read_text("latin-1"))  # so that characters are bytes
         else:
             mutants += python_mutants(name, (ROOT / name).read_text())
+    part, parts = map(int, options.part.split("/"))
+    mutants = mutants[part - 1 :: parts]
     if options.sample is not None:
         mutants = random.sample(mutants, min(options.sample, len(mutants)))
     harmless = {
