@@ -33,7 +33,7 @@ PYTHON_TESTS = (
     "tests/python/test_parallel_for.py tests/python/test_bad_input.py tests/python/test_ctl.py "
     "tests/python/test_python_door.py tests/python/test_func_arg.py tests/python/test_function_kinds.py "
     "tests/python/test_progress.py tests/python/test_kernel_names.py tests/python/test_capsules.py "
-    "tests/python/test_nodes_of.py"
+    "tests/python/test_nodes_of.py tests/python/test_direct.py tests/python/test_fork.py"
 )
 FILES = [
     "csrc/chunk.c",
@@ -133,7 +133,10 @@ def python_mutants(file: str, text: str) -> Iterator[Mutant]:
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
         start, end = lines[node.lineno - 1] + node.col_offset, lines[node.end_lineno - 1] + node.end_col_offset
-        return Mutant(file, node.lineno, start, end, new, text.encode()[start:end].decode())
+        old = text.encode()[start:end].decode()
+        if isinstance(node, ast.Constant):
+            old += f" in {text.splitlines()[node.lineno - 1].strip()}"
+        return Mutant(file, node.lineno, start, end, new, old)
 
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in PY_COMPARE:
