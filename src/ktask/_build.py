@@ -250,10 +250,12 @@ static int py_max_helpers(void)
     return pool_most_helpers();
 }
 
-/* What a unit cost the last time, in ns; 0: not known. */
+/* What a unit cost the last time, in ns; 0: not known, or not to be relied on. */
 static double py_recall(uintptr_t identity)
 {
-    return cost_recall((const void *)identity).ns_per_unit;
+    struct cost known = cost_recall((const void *)identity);
+
+    return known.flags & COST_VARIES ? 0 : known.ns_per_unit;
 }
 
 /* Python has done a run by itself, as one chunk. */
@@ -262,7 +264,7 @@ static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error
     struct cost known = cost_recall((const void *)identity);
 
     if (!error)
-        cost_remember((const void *)identity, cost_measured(units, ns, known.helpers_wait), known);
+        cost_remember((const void *)identity, cost_measured(units, ns, known), known);
     if (trace_is_on())
         trace_done((const void *)identity, units, ns, error);
     last_report = (struct ktask_report){
