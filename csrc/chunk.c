@@ -311,7 +311,7 @@ void pace_update(struct pace *pace, size_t units, uint64_t ns)
  * An entry is one word: the high half tells whose, the low half is the cost as a float, whose last bits are the flags. A torn
  * entry is therefore impossible, and relaxed order is enough.
  */
-enum { COST_BITS = 10, FLAGS = 31 };
+enum { COST_BITS = 10, FLAGS = 63 };
 
 /* Costs no further apart than this are the same. */
 #define ABOUT 0.125
@@ -319,8 +319,8 @@ enum { COST_BITS = 10, FLAGS = 31 };
 /* What takes less is a rough measure. */
 enum { ROUGH_NS = 2000 };
 
-/* A run that took so many times as long as the last one would have, and long enough for a helper, has deceived. */
-enum { VARIES = 8, VARIES_NS = 50000 };
+/* A run has deceived that took so many times as long as the last one would have, and long enough for a helper. */
+enum { MUCH_MORE = 8, LONG_NS = 50000 };
 
 static _Atomic uint64_t costs[1 << COST_BITS];
 
@@ -330,8 +330,12 @@ static uint64_t hash(const void *identity)
 	return (uint64_t)(uintptr_t)identity * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-/* Work that varies is taken for steady again after so many runs, more or less, in which its cost has not risen. */
-enum { STEADY_RUNS = 128 };
+/*
+ * Whoever has to make way for another thread is slow once in thousands of short runs; work that varies is it time and again.
+ * So what is known is not relied on any more when it has deceived twice within some eight runs, and it is again after some
+ * hundred in which it has not. Nobody counts: the last digits of a time are as good as dice.
+ */
+enum { SOON = 8, LATER = 128 };
 
 struct cost cost_measured(size_t units, uint64_t ns, struct cost known)
 {
@@ -340,11 +344,14 @@ struct cost cost_measured(size_t units, uint64_t ns, struct cost known)
 
 	if (ns < ROUGH_NS)
 		cost.flags |= COST_ROUGH;
-	if (ns > VARIES_NS && known.ns_per_unit > 0 && cost.ns_per_unit > VARIES * known.ns_per_unit)
-		cost.flags |= COST_VARIES;
-	else if (cost.flags & COST_VARIES &&
-		 ns / 8 % STEADY_RUNS == 0) /* the last digits of a time are as good as dice */
-		cost.flags &= ~(unsigned)COST_VARIES;
+	if (ns > LONG_NS && known.ns_per_unit > 0 && cost.ns_per_unit > MUCH_MORE * known.ns_per_unit) {
+		cost.flags |= known.flags & COST_DECEIVED ? COST_DECEIVED | COST_VARIES : COST_DECEIVED;
+	} else if (cost.flags & (COST_DECEIVED | COST_VARIES)) {
+		if (ns / 8 % SOON == 0)
+			cost.flags &= ~(unsigned)COST_DECEIVED;
+		if (ns / 8 % LATER == 0)
+			cost.flags &= ~(unsigned)COST_VARIES;
+	}
 	return cost;
 }
 
@@ -365,7 +372,7 @@ struct cost cost_recall(const void *identity)
 /* Is it what is known already, but perhaps for COST_EVEN? A rough measure is news only where it is less, or the first. */
 static bool is_known(struct cost cost, struct cost known)
 {
-	if (known.ns_per_unit == 0 || (cost.flags ^ known.flags) & (COST_WAITS | COST_VARIES) ||
+	if (known.ns_per_unit == 0 || (cost.flags ^ known.flags) & (COST_WAITS | COST_DECEIVED | COST_VARIES) ||
 	    known.flags & ~cost.flags & COST_ROUGH)
 		return false;
 	return cost.ns_per_unit > known.ns_per_unit * (1 - ABOUT) &&

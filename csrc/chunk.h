@@ -115,7 +115,8 @@ enum {
 	COST_CONFIRMED = 2, /* by the run before, which took about as long */
 	COST_WAITS = 4,	    /* helpers wait for each other: they did little else */
 	COST_EVEN = 8,	    /* to all threads of a short run units cost about the same */
-	COST_VARIES = 16,   /* it rose so much from one run to the next that what is short may be long as well */
+	COST_DECEIVED = 16, /* a run took much longer than the one before had told, not long ago; */
+	COST_VARIES = 32,   /* and so did another one soon after: what seems short may be long as well */
 };
 
 /* What units that took ns have shown, of work of which so much was known. */

@@ -128,13 +128,13 @@ def test_a_range_longer_than_any_task() -> None:
 
 
 def test_work_that_varies_is_not_taken_for_short_time_and_again() -> None:
-    """Every other run sleeps. A short one may put it down as steady again, one time in 128."""
+    """Every other run sleeps. A short one may put that down as forgotten, one time in eight."""
     nap = 0.0
 
     def work(start: int, end: int) -> None:
         time.sleep(nap * (end - start))
 
-    for _ in range(20):
+    for _ in range(100):
         nap = 0.0
         ktask.parallel_for(work, 50)
         nap = 0.001
