@@ -23,8 +23,6 @@ static struct {
 	atomic_int now, most;
 } * helpers;
 
-static pid_t caller;
-
 static long long ns(clockid_t clock)
 {
 	struct timespec t;
@@ -36,7 +34,7 @@ static long long ns(clockid_t clock)
 /* A unit is 1000 steps that depend on each other. */
 static int work(char *start, char *end, double *sink)
 {
-	int is_helper = gettid() != caller;
+	int is_helper = ktask_thread() != 0;
 	double x = 1;
 
 	if (is_helper) {
@@ -76,7 +74,6 @@ int main(int argc, char **argv)
 	int fd;
 	DEFINE_KTASK_CTL(ctl, work, &sink, 1);
 
-	caller = gettid();
 	if (argc != 6) {
 		printf("%lld\n", calibrate());
 		return 0;

@@ -13,7 +13,8 @@
  *   - A helper that was woken and came late, because it waited, goes home before it has begun. SCHED_BATCH makes this
  *     the usual case: woken beside somebody who works, it has to wait until that one's time slice is over. The neighbour
  *     has lost nothing then but a look at the clock. The same if it was sent home before it came at all; and callers
- *     that were never answered for a millisecond in all need no helper to tell them (team.c).
+ *     that were never answered for a millisecond in all need no helper to tell them (team.c). Soon after a pause, an eighth
+ *     of that will do: most likely the neighbour is still there, and each call costs as much as a wake.
  *   - One that works looks between chunks, twice in a millisecond, and goes home when it waited for a good part of the
  *     time.
  *
@@ -60,6 +61,9 @@ enum { DISTURBED_NS = 300000, DISTURBED_PART = 10 };
 
 /* How often a helper at work looks: the look takes 0.8 µs. */
 enum { LOOK_NS = 500000 };
+
+/* How long callers wait in vain, in all, before they retreat: a free CPU answers in 0.1 ms. */
+enum { PATIENCE_NS = 1000000 };
 
 /* The pause after a retreat: from about a time slice to what nobody notices. */
 enum { FIRST_PAUSE_NS = 4000000, LONGEST_PAUSE_NS = 1000000000, MOST_DOUBLED = 8 };
@@ -215,6 +219,14 @@ bool retreat_forbids(int helpers)
 	uint64_t word = atomic_load_explicit(&pause_word, memory_order_relaxed);
 
 	return word && helpers >= (int)(word & ROOM) && clock_ns() < end_of(word);
+}
+
+uint64_t retreat_patience_ns(void)
+{
+	uint64_t word = atomic_load_explicit(&pause_word, memory_order_relaxed);
+	bool soon = word && clock_ns() < end_of(word) + ns_of(doubled_of(word));
+
+	return soon ? PATIENCE_NS / 8 : PATIENCE_NS;
 }
 
 uint64_t retreat_pause_ns(void)

@@ -44,6 +44,9 @@ void retreat(int others);
 /* Should no more helpers be called now, if so many are at work? */
 bool retreat_forbids(int helpers);
 
+/* Calls that nobody came to, for so long in all, mean that somebody else is on the CPUs. */
+uint64_t retreat_patience_ns(void);
+
 /* How long the pause lasts after the last retreat, in ns; 0: it is over. */
 uint64_t retreat_pause_ns(void);
 

@@ -11,9 +11,6 @@
 
 #include <sched.h>
 
-/* Calls that nobody came to, for so long in all: somebody else must be on the CPUs. A free one answers in 0.1 ms. */
-enum { UNANSWERED_NS = 1000000 };
-
 /* How often a caller looks whether its helpers have left, between two looks at other things: some 0.1 us. */
 enum { LOOKS = 8 };
 
@@ -435,7 +432,7 @@ static void dismiss(struct team *team)
 			pool_unanswered(unanswered);
 			/* The helper may come at this very moment, and set it to 0: then one of the two is lost. */
 			unanswered += atomic_load_explicit(&h->unanswered_ns, memory_order_relaxed);
-			if (unanswered > UNANSWERED_NS && !pool.stubborn) {
+			if (unanswered > retreat_patience_ns() && !pool.stubborn) {
 				unanswered = 0;
 				retreat(limits_running());
 			}

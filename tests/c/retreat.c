@@ -8,6 +8,8 @@
 #include "ktask.h"
 #include "threads.h"
 
+#include "../../csrc/retreat.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -335,6 +337,17 @@ static void files(void)
 	check_child(child);
 }
 
+/* After a retreat callers are quick to take silence for another sign, until as much time as the pause has passed. */
+static void patience(void)
+{
+	CHECK(retreat_patience_ns() == 1000000);
+	retreat(0);
+	CHECK(retreat_patience_ns() == 125000 || retreat_pause_ns() == 0);
+	while (retreat_patience_ns() != 1000000)
+		;
+	CHECK(retreat_pause_ns() == 0);
+}
+
 int main(void)
 {
 	unsetenv("KTASK_RETREAT");
@@ -353,5 +366,6 @@ int main(void)
 	in_child(refused_all_of_a_sudden);
 	in_child(stubborn);
 	in_child(files);
+	in_child(patience);
 	return 0;
 }
