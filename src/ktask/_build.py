@@ -222,8 +222,8 @@ static int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, str
 static int py_poll(size_t done, size_t total, void *arg);
 
 /*
- * In loops of so many iterations, chunks end at multiples of ALIGNED: then vectors of the elements that iterations write lie
- * as they would in one long loop, on as few cache lines, and hardly any line is written by two threads. Loops of fewer
+ * In loops of so many iterations, chunks end at multiples of ALIGNED: then vectors of what iterations write lie as they
+ * would in one long loop, on as few cache lines, and hardly any line is written by two threads. Loops of fewer
  * iterations may have long ones, which had better be shared out one by one.
  */
 enum { ALIGNED = 16, ALIGNED_FROM = 1 << 16 };
