@@ -42,7 +42,7 @@ enum { TRY_AGAIN_RUNS = 16 };
 enum { FEW_CHUNKS = 64 };
 
 /* Runs no longer than this, in all, are cut in batches if their units are even, and show whether they are. */
-#define EVEN_NS 200000.0
+#define EVEN_NS 500000.0
 
 /* Runs follow in quick succession when no more than this lies between them: while a helper lingers. */
 enum { QUICK_NS = 50000 };
