@@ -28,7 +28,8 @@ PROGRAM = BUILD / "processes"
 CPU_CONTROLLER = Path("/sys/fs/cgroup/cpu")
 
 PROCESSES = 8
-LOOPS_US = [100, 1000, 20000]
+SECONDS = {100: 0.4, 1000: 0.4, 20000: 1.6}
+"""How long each round lasts, for loops of so many microseconds: a few dozen of the longest."""
 
 
 def build() -> None:
@@ -66,7 +67,7 @@ def throttled(group: Path | None) -> int:
     return int(dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())["nr_throttled"])
 
 
-def measure(how: str, loop_us: int, units: int, seconds: float, group: Path | None) -> dict[str, object]:
+def measure(how: str, loop_us: int, units: int, seconds: float, group: Path | None) -> dict[str, str]:
     """One round: loops finished, CPU time for each, most helpers, periods throttled."""
     shared = BUILD / f"shared-{os.getpid()}"
     shared.write_bytes(bytes(8))
@@ -82,60 +83,56 @@ def measure(how: str, loop_us: int, units: int, seconds: float, group: Path | No
     shared.unlink()
     return {
         "how": how,
-        "loop_us": loop_us,
-        "quota": int(group is not None),
-        "loops": loops,
-        "cpu_ns_per_loop": cpu_ns // max(loops, 1),
-        "most_helpers": most,
-        "throttled": throttled(group) - before,
+        "loop_us": str(loop_us),
+        "quota": str(int(group is not None)),
+        "loops": str(loops),
+        "cpu_ns_per_loop": str(cpu_ns // max(loops, 1)),
+        "most_helpers": str(most),
+        "throttled": str(throttled(group) - before),
     }
 
 
-def show(rows: list[dict[str, object]], with_quota: int) -> None:
-    """Prints what the rounds come down to."""
-    print(f"\n{PROCESSES} processes at once" + (", in a cgroup with a quota of 1 CPU" if with_quota else ""))
-    print(f"{'loop us':>10}{'throughput':>12}{'CPU time':>10}{'helpers':>9}{'throttled: serial, ktask':>26}")
-    for loop_us in LOOPS_US:
-        chosen = [r for r in rows if r["loop_us"] == loop_us and r["quota"] == with_quota]
+def lines(rows: list[dict[str, str]]) -> Iterator[list[str]]:
+    """What the rounds come down to, the titles first."""
+    yield ["loops of", "loops done", "CPU time for each", "most helpers", "throttled: serial", "ktask"]
+    for limited, loop_us in dict.fromkeys((r["quota"], r["loop_us"]) for r in rows):
+        chosen = [r for r in rows if (r["quota"], r["loop_us"]) == (limited, loop_us)]
         serial, ktask = ([r for r in chosen if r["how"] == how] for how in ("serial", "ktask"))
-
-        def ratio(name: str, a: list[dict[str, object]], b: list[dict[str, object]]) -> float:
-            return statistics.median(float(str(x[name])) / float(str(y[name])) for x, y in zip(a, b, strict=True))
-
-        helpers = max(int(str(r["most_helpers"])) for r in ktask)
-        periods = [int(statistics.median(int(str(r["throttled"])) for r in half)) for half in (serial, ktask)]
-        print(
-            f"{loop_us:10}{ratio('loops', ktask, serial):12.3f}{ratio('cpu_ns_per_loop', ktask, serial):10.3f}"
-            f"{helpers:9}{f'{periods[0]}, {periods[1]}' if with_quota else '':>26}"
+        done, cpu = (
+            statistics.median(float(k[name]) / float(s[name]) for k, s in zip(ktask, serial, strict=True))
+            for name in ("loops", "cpu_ns_per_loop")
         )
+        most = max(int(r["most_helpers"]) for r in ktask)
+        periods = [f"{statistics.median(int(r['throttled']) for r in half):.0f}" for half in (serial, ktask)]
+        title = f"{int(loop_us) / 1000:g} ms" + (", quota of 1 CPU" if int(limited) else "")
+        yield [title, f"{done:.3f}", f"{cpu:.3f}", str(most), *(periods if int(limited) else ["", ""])]
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two short rounds instead of twelve")
+    parser.add_argument("--quick", action="store_true", help="two rounds instead of eight")
     parser.add_argument("--csv", type=Path, help="where the raw figures go")
     arguments = parser.parse_args()
-    rounds, seconds = (2, 0.3) if arguments.quick else (12, 0.4)
+    rounds = 2 if arguments.quick else 8
 
     build()
     ns_per_1000 = int(subprocess.run([PROGRAM], capture_output=True, text=True, check=True).stdout)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, str]] = []
     with quota() as group:
         for round_ in range(rounds):
             for limited in [None, group] if group else [None]:
-                for loop_us in LOOPS_US:
+                for loop_us, seconds in SECONDS.items():
                     units = loop_us * 1_000_000 // ns_per_1000
                     for how in ("serial", "ktask") if round_ % 2 else ("ktask", "serial"):
-                        rows.append({"round": round_, **measure(how, loop_us, units, seconds, limited)})
+                        rows.append({"round": str(round_), **measure(how, loop_us, units, seconds, limited)})
     if arguments.csv:
         with arguments.csv.open("w", newline="") as f:
             writer = csv.DictWriter(f, rows[0].keys())
             writer.writeheader()
             writer.writerows(rows)
-    show(rows, 0)
-    if any(r["quota"] for r in rows):
-        show(rows, 1)
+    for line in lines(rows):
+        print("".join(f"{text:>22}" for text in line))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import neighbour
 import plots
+import processes
 from figures import (
     APART,
     CALLS,
@@ -181,6 +182,7 @@ def read(file: Path) -> list[dict[str, str]]:
 OTHERS: dict[str, tuple[str, Callable[[Path], str]]] = {  # name: file, what makes the table
     "neighbours": ("neighbour-2cpu-kvm.csv", lambda file: neighbours_table("victim", file)),
     "beside-neighbours": ("neighbour-2cpu-kvm.csv", lambda file: neighbours_table("hogs", file)),
+    "processes": ("processes-2cpu-kvm.csv", lambda file: markdown(processes.lines(read(file)))),
     "memory-clients": ("memory-2cpu-kvm.csv", memory_table),
 }
 
