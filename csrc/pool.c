@@ -98,6 +98,7 @@
 #include "limits.h"
 #include "pool_private.h"
 #include "priority.h"
+#include "tid.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -126,6 +127,9 @@ THREAD_LOCAL struct team *serving;
 THREAD_LOCAL bool caller_seated;
 THREAD_LOCAL int thread_number;
 
+/* This thread's tid; 0: not asked for yet, or it may change, as long as nobody notices forks. */
+static THREAD_LOCAL pid_t known_tid;
+
 const char *pool_why_off(void)
 {
 	return atomic_load_explicit(&pool.state, memory_order_acquire) == NO_POOL ? pool.why_off : NULL;
@@ -139,6 +143,18 @@ const struct topology *pool_topology(void)
 int ktask_thread(void)
 {
 	return thread_number;
+}
+
+int pool_tid(void)
+{
+	pid_t tid = known_tid;
+
+	if (tid)
+		return tid;
+	tid = this_tid();
+	if (pool_nr_helpers())
+		known_tid = tid;
+	return tid;
 }
 
 size_t ktask_max_threads(void)
@@ -417,6 +433,7 @@ static void after_fork_in_child(void)
 	if (thread_number)
 		pthread_sigmask(SIG_SETMASK, &pool.signals, NULL);
 	thread_number = 0;
+	known_tid = 0;
 	atomic_fetch_add_explicit(&pool.forks, 1, memory_order_relaxed);
 	atomic_store_explicit(&pool.coming, 0, memory_order_relaxed);
 	facts_forked();

@@ -18,7 +18,6 @@
 #include "probes.h"
 #include "record.h"
 #include "thread_local.h"
-#include "tid.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -164,7 +163,7 @@ static void help(struct team *team, int helper, int node, uint64_t now)
 
 	w.joined = w.called_at = w.now;
 	w.pace.ns_per_unit = (double)atomic_load_explicit(&run->ns_per_unit, memory_order_relaxed);
-	w.tid = is_traced(run) ? this_tid() : 0;
+	w.tid = is_traced(run) ? pool_tid() : 0;
 	heartbeat_join(&w);
 	pthread_cleanup_push(fail_ended, &w);
 	work(&w);
@@ -176,7 +175,7 @@ static void help(struct team *team, int helper, int node, uint64_t now)
 		heartbeat_leave(&w);
 	}
 	if (team->trace)
-		record_all(&w, KTASK_EVENT_STAY, w.joined, 0);
+		record_all(&w, KTASK_EVENT_STAY, w.joined, clock_ns(), 0);
 }
 
 /* ---- the call --------------------------------------------------------------------------------------------------- */
@@ -263,7 +262,7 @@ static int run_cut(struct run *run)
 	PROBE3(run__begin, run, run->ctl.kc_thread_func, run->cut.total);
 	prepare(run, holes);
 	caller.pace.ns_per_unit = run->known.ns_per_unit;
-	caller.tid = is_traced(run) ? this_tid() : 0;
+	caller.tid = is_traced(run) ? pool_tid() : 0;
 	pthread_cleanup_push(abandon, run);
 	heartbeat_begin(&caller);
 	work(&caller);
@@ -285,7 +284,7 @@ static int run_cut(struct run *run)
 	if (run->ctl.kc_report)
 		record_report(&caller, undone);
 	if (run->team.trace) {
-		record_all(&caller, KTASK_EVENT_RUN, run->begin, error);
+		record_all(&caller, KTASK_EVENT_RUN, run->begin, caller.now, error);
 		trace_leave();
 	}
 	PROBE2(run__end, run, error);

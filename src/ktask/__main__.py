@@ -14,7 +14,7 @@ from typing import Any
 
 import ktask
 from ktask._info import sentence
-from ktask._terminal import BAD_USAGE, DONE, INTERRUPTED, UNREAD, print_table
+from ktask._terminal import BAD_USAGE, DONE, FAILED, INTERRUPTED, UNREAD, print_table
 
 EXAMPLES = """\
 examples:
@@ -26,7 +26,8 @@ examples:
   python -m ktask bench                 what ktask is worth on this machine
   python -m ktask COMMAND --help        more of each
 
-exit codes: 0 all went well, 1 results differ, 2 bad usage or missing packages, 130 interrupted; trace: the program's
+exit codes: 0 all went well, 1 results differ or cannot be written, 2 bad usage or missing packages, 130 interrupted;
+trace: the program's
 """
 
 Command = Callable[[argparse.Namespace], int]
@@ -70,21 +71,37 @@ examples:
 
 def main(arguments: list[str] | None = None) -> int:
     """Does what the command line says; returns the exit code."""
-    options = parser().parse_args(arguments)
-    if "command" not in options:
-        parser().print_help()
-        return DONE
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end
     try:
-        code = int(options.command(options))
-        sys.stdout.flush()
-        return code
+        try:
+            return run(parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()  # while there is somebody to tell that it failed
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # What is left in the buffer must go somewhere when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return UNREAD
+    except OSError as error:
+        drop_output()
+        where = "the output" if error.filename is None else repr(error.filename)
+        print(f"python -m ktask: cannot write {where}: {error.strerror}", file=sys.stderr)
+        return FAILED
+
+
+def run(options: argparse.Namespace) -> int:
+    """One command; help if none is named."""
+    if "command" in options:
+        return int(options.command(options))
+    print(parser().format_help(), end="")
+    return DONE
+
+
+def drop_output() -> None:
+    """What is left in the buffer must go somewhere when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:

@@ -274,7 +274,7 @@ static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error
     if (!error)
         cost_remember((const void *)identity, cost_measured(units, ns, known), known);
     if (trace_is_on())
-        trace_done((const void *)identity, units, ns, error);
+        trace_done((const void *)identity, units, ns, error, pool_tid());
     last_report = (struct ktask_report){
         .kr_ns = ns, .kr_chunks = 1, .kr_threads = 1, .kr_error = error, .kr_why = KTASK_WHY_SHORT, .kr_busy_ns = ns
     };
