@@ -443,6 +443,7 @@ static void after_fork_in_child(void)
 	limits_reset();
 	pool_reset_surveyors();
 	caller_seated = false;
+	not_gathered = NULL;
 }
 
 static bool handles_forks;

@@ -314,8 +314,11 @@ static int run_at_once(const struct run *run, const struct ktask_node *node)
 int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *ctl)
 {
 	struct run run;
-	int error = take_ctl(&run.ctl, ctl);
+	int error;
 
+	if (not_gathered)
+		look_for_left((uintptr_t)&run, sizeof(run));
+	error = take_ctl(&run.ctl, ctl);
 	if (!error)
 		error = check_nodes(nodes, nr_nodes);
 	if (error)

@@ -64,6 +64,8 @@ static bool enroll(struct team *team)
 	for (int i = 0; i < pool.nr_words; i++)
 		atomic_init(&team->called[i], 0);
 	team->enrolled = true;
+	if (!not_gathered)
+		not_gathered = team;
 	return true;
 }
 
@@ -498,5 +500,7 @@ bool team_gather(struct team *team, uint64_t timeout_ns)
 	if (!gather(team, timeout_ns))
 		return false;
 	stand_up(team);
+	if (not_gathered == team)
+		not_gathered = NULL;
 	return true;
 }
