@@ -53,6 +53,9 @@ const char *pool_why_off(void);
 /* Was the number of helpers fixed (KTASK_HELPERS), whatever the CPUs? */
 bool pool_is_oversubscribed(void);
 
+/* The calling thread's number in the system; once the pool stands, without a system call but for the first. */
+int pool_tid(void);
+
 /* How many helpers the pool has room for, born or not. */
 int pool_nr_helpers(void);
 

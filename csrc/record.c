@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "record.h"
 
-#include "clock.h"
 #include "heartbeat.h"
 
 #include <string.h>
@@ -31,13 +30,13 @@ void record_chunk(const struct worker *w, const struct chunk *chunk, uint64_t be
 		trace_add(process, &event);
 }
 
-void record_all(const struct worker *w, enum ktask_event_kind kind, uint64_t begin, int result)
+void record_all(const struct worker *w, enum ktask_event_kind kind, uint64_t begin, uint64_t end, int result)
 {
 	const struct run *run = w->run;
 
 	trace_add(run->team.trace, &(struct ktask_event){
 					   .ke_begin = begin,
-					   .ke_end = clock_ns(),
+					   .ke_end = end,
 					   .ke_start = (void *)(uintptr_t)run_identity(run),
 					   .ke_units = kind == KTASK_EVENT_RUN ? run->cut.total : w->pace.units,
 					   .ke_thread = w->thread,

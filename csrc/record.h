@@ -13,8 +13,8 @@ static inline bool is_traced(const struct run *run)
 /* A chunk that has just ended, and began then on that CPU. */
 void record_chunk(const struct worker *w, const struct chunk *chunk, uint64_t begin, int cpu, int result);
 
-/* All that a thread has done in the run, from begin until now; into the process's trace, which must be on. */
-void record_all(const struct worker *w, enum ktask_event_kind kind, uint64_t begin, int result);
+/* All that a thread has done in the run; into the process's trace, which must be on. */
+void record_all(const struct worker *w, enum ktask_event_kind kind, uint64_t begin, uint64_t end, int result);
 
 /* Fills in the report that the client gave, when all helpers are gone. */
 void record_report(const struct worker *caller, size_t undone);

@@ -18,7 +18,6 @@
 #include "probes.h"
 #include "record.h"
 #include "thread_local.h"
-#include "tid.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -164,7 +163,7 @@ static void help(struct team *team, int helper, int node, uint64_t now)
 
 	w.joined = w.called_at = w.now;
 	w.pace.ns_per_unit = (double)atomic_load_explicit(&run->ns_per_unit, memory_order_relaxed);
-	w.tid = is_traced(run) ? this_tid() : 0;
+	w.tid = is_traced(run) ? pool_tid() : 0;
 	heartbeat_join(&w);
 	pthread_cleanup_push(fail_ended, &w);
 	work(&w);
@@ -173,9 +172,10 @@ static void help(struct team *team, int helper, int node, uint64_t now)
 		atomic_fetch_add_explicit(&run->chunks, w.chunks, memory_order_relaxed);
 		atomic_fetch_add_explicit(&run->threads, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&run->busy_ns, w.pace.ns, memory_order_relaxed);
+		heartbeat_leave(&w);
 	}
 	if (team->trace)
-		record_all(&w, KTASK_EVENT_STAY, w.joined, 0);
+		record_all(&w, KTASK_EVENT_STAY, w.joined, clock_ns(), 0);
 }
 
 /* ---- the call --------------------------------------------------------------------------------------------------- */
@@ -236,6 +236,7 @@ static void prepare(struct run *run, struct chunk *holes)
 	atomic_init(&run->chunks, 0);
 	atomic_init(&run->threads, 0);
 	atomic_init(&run->busy_ns, 0);
+	atomic_init(&run->uneven, false);
 	atomic_init(&run->max_threads, run->nr_holes);
 	atomic_init(&run->ns_per_unit, 0);
 	team_init(&run->team, help, run->nr_holes - 1);
@@ -261,7 +262,7 @@ static int run_cut(struct run *run)
 	PROBE3(run__begin, run, run->ctl.kc_thread_func, run->cut.total);
 	prepare(run, holes);
 	caller.pace.ns_per_unit = run->known.ns_per_unit;
-	caller.tid = is_traced(run) ? this_tid() : 0;
+	caller.tid = is_traced(run) ? pool_tid() : 0;
 	pthread_cleanup_push(abandon, run);
 	heartbeat_begin(&caller);
 	work(&caller);
@@ -276,14 +277,14 @@ static int run_cut(struct run *run)
 	error = atomic_load_explicit(&run->error, memory_order_relaxed);
 	if (error && run->ctl.kc_undo_func)
 		undone = undo_finished(&run->cut, &run->holes, &run->ctl);
-	if (error || (run->ctl.kc_report && atomic_load_explicit(&run->team.nr_called, memory_order_relaxed)))
+	if (error || atomic_load_explicit(&run->team.nr_called, memory_order_relaxed))
 		caller.now = clock_ns(); /* else since its last chunk next to nothing has happened */
 	if (!error)
 		heartbeat_end(&caller);
 	if (run->ctl.kc_report)
 		record_report(&caller, undone);
 	if (run->team.trace) {
-		record_all(&caller, KTASK_EVENT_RUN, run->begin, error);
+		record_all(&caller, KTASK_EVENT_RUN, run->begin, caller.now, error);
 		trace_leave();
 	}
 	PROBE2(run__end, run, error);

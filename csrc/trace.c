@@ -12,7 +12,6 @@
 #include "trace.h"
 
 #include "clock.h"
-#include "tid.h"
 
 #include <sched.h>
 
@@ -27,6 +26,8 @@ void trace_add(struct ktask_trace *trace, const struct ktask_event *event)
 
 	if (i >= trace->kt_capacity)
 		return;
+	/* The next one's memory comes while others work: waiting for it would be the most of what an event costs. */
+	__builtin_prefetch(&trace->kt_events[i + 1], 1);
 	trace->kt_events[i] = *event;
 	trace->kt_events[i].ke_end = 0;
 	__atomic_store_n(&trace->kt_events[i].ke_end, event->ke_end, __ATOMIC_RELEASE);
@@ -55,7 +56,7 @@ uint64_t trace_number(void)
 	return atomic_fetch_add_explicit(&runs, 1, memory_order_relaxed) + 1;
 }
 
-void trace_done(const void *identity, size_t units, uint64_t ns, int result)
+void trace_done(const void *identity, size_t units, uint64_t ns, int result, int tid)
 {
 	struct ktask_trace *trace = trace_enter();
 	struct ktask_event event = {
@@ -70,7 +71,7 @@ void trace_done(const void *identity, size_t units, uint64_t ns, int result)
 	event.ke_begin = event.ke_end - ns;
 	event.ke_cpu = sched_getcpu();
 	event.ke_run = trace_number();
-	event.ke_tid = this_tid();
+	event.ke_tid = tid;
 	event.ke_kind = KTASK_EVENT_CHUNK;
 	trace_add(trace, &event);
 	event.ke_kind = KTASK_EVENT_RUN;

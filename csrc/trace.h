@@ -27,6 +27,6 @@ void trace_leave(void);
 uint64_t trace_number(void);
 
 /* A run that its caller has done by itself, in one chunk, and that is over now. */
-void trace_done(const void *identity, size_t units, uint64_t ns, int result);
+void trace_done(const void *identity, size_t units, uint64_t ns, int result, int tid);
 
 #endif

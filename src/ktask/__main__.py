@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import ktask
 from ktask._info import sentence
-from ktask._terminal import BAD_USAGE, DONE, INTERRUPTED, UNREAD, print_table
+from ktask._terminal import BAD_USAGE, DONE, FAILED, INTERRUPTED, UNREAD, print_table
 
 EXAMPLES = """\
 examples:
@@ -25,7 +26,8 @@ examples:
   python -m ktask bench                 what ktask is worth on this machine
   python -m ktask COMMAND --help        more of each
 
-exit codes: 0 all went well, 1 results differ, 2 bad usage or missing packages, 130 interrupted; trace: the program's
+exit codes: 0 all went well, 1 results differ or cannot be written, 2 bad usage or missing packages, 130 interrupted;
+trace: the program's
 """
 
 Command = Callable[[argparse.Namespace], int]
@@ -69,21 +71,37 @@ examples:
 
 def main(arguments: list[str] | None = None) -> int:
     """Does what the command line says; returns the exit code."""
-    options = parser().parse_args(arguments)
-    if "command" not in options:
-        parser().print_help()
-        return DONE
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end
     try:
-        code = int(options.command(options))
-        sys.stdout.flush()
-        return code
+        try:
+            return run(parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()  # while there is somebody to tell that it failed
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # What is left in the buffer must go somewhere when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return UNREAD
+    except OSError as error:
+        drop_output()
+        where = "the output" if error.filename is None else repr(error.filename)
+        print(f"python -m ktask: cannot write {where}: {error.strerror}", file=sys.stderr)
+        return FAILED
+
+
+def run(options: argparse.Namespace) -> int:
+    """One command; help if none is named."""
+    if "command" in options:
+        return int(options.command(options))
+    print(parser().format_help(), end="")
+    return DONE
+
+
+def drop_output() -> None:
+    """What is left in the buffer must go somewhere when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -246,7 +264,7 @@ def draw(described: dict[str, Any], file: Path) -> int:
 
 def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known, as names and values for people; a build without threads knows little of the machine."""
-    environment = " ".join(f"{name}={value}" for name, value in described["environment"].items())
+    environment = " ".join(map(setting, described["environment"].items()))
     lines = [*machine(described), *pool(described)] if "nodes" in described else []
     if described["memory_bytes"] is not None:
         lines += [
@@ -254,6 +272,16 @@ def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
             ("Load", f"{described['load']:.1f} in the last minute"),
         ]
     return [*lines, ("Nice", str(described["nice"])), ("Environment", environment or "no KTASK variables")]
+
+
+NUMBERS = ("KTASK_HELPERS", "KTASK_MAX_HELPERS", "KTASK_WAKE_NS")
+
+
+def setting(item: tuple[str, str]) -> str:
+    """A variable of the environment, and whether it counts for nothing (csrc/environment.h)."""
+    name, value = item
+    ignored = name in NUMBERS and value and not re.fullmatch(r"\s*\+?[0-9]+", value)
+    return f"{name}={value}" + (" (ignored: not a number from 0 on)" if ignored else "")
 
 
 def machine(described: dict[str, Any]) -> list[tuple[str, str]]:

@@ -59,9 +59,17 @@ FULL = Sizes(rounds=5, memory=1 << 30, doubles=20_000_000, steps=100_000_000, pi
 QUICK = Sizes(rounds=2, memory=32 << 20, doubles=1_000_000, steps=2_000_000, picture=(320, 240), items=20_000)
 
 
+class Terminal(Console):
+    """Whoever reads the output may stop to: that is the command line's to tell."""
+
+    def on_broken_pipe(self) -> None:
+        """Instead of ending with exit code 1."""
+        raise BrokenPipeError
+
+
 def demo(output: Path, *, quick: bool) -> int:
     """Does all jobs, shows what came of them, writes the pictures to ``output``; returns the exit code."""
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     sizes = QUICK if quick else FULL
     introduce(console, sizes)
     if quick:

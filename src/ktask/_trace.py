@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,20 @@ class Event:
 
 TITLE = "ktask: who did what when"
 
+TOUCHED = 1 << 20
+"""Events that are recorded without the system having to find memory for them meanwhile; many more are found as they come."""
+
+
+def room_for(events: int) -> Any:
+    """Zeroed memory for so many, each on a cache line of its own."""
+    size = events * ffi.sizeof("struct ktask_event")
+    if os.name == "nt":
+        memory = mmap.mmap(-1, size)
+    else:
+        touch = getattr(mmap, "MAP_POPULATE", 0) if events <= TOUCHED else 0
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | touch)
+    return ffi.from_buffer("struct ktask_event[]", memory)
+
 
 class Trace:
     """Records the chunks of the runs whose ``Ctl`` it is given to; ``capacity`` of them, the rest is only counted.
@@ -74,7 +89,7 @@ class Trace:
     def __init__(self, capacity: int = 65536) -> None:
         """``capacity`` is in events, of 64 bytes each."""
         self._capacity = size_of(capacity, "capacity", least=1)
-        self._events = ffi.new("struct ktask_event[]", self._capacity)
+        self._events = room_for(self._capacity)
         self._c = ffi.new("struct ktask_trace *", {"kt_events": self._events, "kt_capacity": self._capacity})
         self.thread_names: dict[int, str] = {}
         """By ``tid``: names of threads that made runs, as far as they are known."""

@@ -46,6 +46,8 @@ def trace_program(
             if thread is not threading.current_thread() and not thread.daemon:
                 thread.join()
     if os.getpid() == process:  # and not a child that the program has forked
+        if not _save(recorded, files):
+            return code or FAILED
         _tell(recorded, files, as_json)
     return code
 
@@ -88,9 +90,17 @@ def _without_us(tb: TracebackType | None) -> TracebackType | None:
     return tb or first
 
 
-def _tell(recorded: Trace, files: Sequence[Path], as_json: bool) -> None:
+def _save(recorded: Trace, files: Sequence[Path]) -> bool:
     for file in files:
-        recorded.save(file, title=f"ktask: {Path(sys.argv[0]).name}")
+        try:
+            recorded.save(file, title=f"ktask: {Path(sys.argv[0]).name}")
+        except OSError as error:
+            print(f"ktask trace: cannot write {str(file)!r}: {error.strerror}", file=sys.stderr)
+            return False
+    return True
+
+
+def _tell(recorded: Trace, files: Sequence[Path], as_json: bool) -> None:
     written = " and ".join(map(str, files))
     if as_json:
         sys.stdout.flush()

@@ -45,6 +45,7 @@ class trace:  # noqa: N801 - a verb, like limits
 
     def __enter__(self) -> Trace:
         """From now on."""
+        lib.ktask_max_threads()  # the pool stands, and remembers threads' numbers, which the system is slow to tell
         with _lock:
             _active.append(self._trace)
             _switch(None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,15 +53,69 @@ def more(program: Path, text: str) -> None:
     program.write_text(PROGRAM + text)
 
 
-@pytest.mark.parametrize("arguments", [["info"], ["info", "--json"], ["top", "--json"]])
-def test_a_reader_that_has_seen_enough_is_no_error(arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["info"], ["info", "--json"], ["top", "--json"], ["demo", "--quick"]])
+def test_a_reader_that_has_seen_enough_is_no_error(arguments: list[str], tmp_path: Path) -> None:
     """The pipe has no reader from the beginning."""
     reading, writing = os.pipe()
     os.close(reading)
     program = [sys.executable, "-m", "ktask", *arguments]
-    done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        program, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=100, check=False
+    )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments", [[], ["info"], ["info", "--json"], ["top", "--once"], ["trace", "--json", "PROGRAM"]]
+)
+def test_a_full_disk_is_told(arguments: list[str], unbuffered: str, program: Path, tmp_path: Path) -> None:
+    words = [str(program) if word == "PROGRAM" else word for word in arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ktask", *words],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    if "trace" not in arguments or not unbuffered:  # else it is the program that cannot write
+        assert done.stderr == "python -m ktask: cannot write the output: No space left on device\n"
+
+
+def test_trace_whose_files_cannot_be_written(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").symlink_to("/dev/full")
+    shown = command("trace", "-o", str(tmp_path / "mine"), str(program))
+    assert shown.returncode == 1
+    assert shown.stderr == f"ktask trace: cannot write '{tmp_path}/mine.json': No space left on device\n"
+
+
+def test_without_an_output() -> None:
+    """As after `>&-`."""
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m ktask info >&-', sys.executable], stderr=subprocess.PIPE, timeout=100, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_interrupted() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "ktask", "top", "--json", "--every", "3000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stdout
+        watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        _, said = watching.communicate(timeout=100)
+    assert (watching.returncode, said) == (130, "\nInterrupted.\n")
 
 
 def test_help_has_examples() -> None:

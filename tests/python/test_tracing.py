@@ -111,12 +111,14 @@ def test_it_may_end_while_runs_are_under_way() -> None:
 
 
 def test_a_child_that_is_forked_goes_on() -> None:
+    nodes = [ktask.Node(0, 1), ktask.Node(1, 1)]  # which are not done in one call, as something short may be
     with ktask.trace() as t:
-        ktask.run(0, 10, ktask.Ctl(nothing))
+        ktask.run_numa(nodes, ktask.Ctl(nothing))
         child = os.fork()
         if child == 0:
-            ktask.run(0, 10, ktask.Ctl(nothing))
-            os._exit(0 if kinds(t)["run"] == 2 else 1)
+            ktask.run_numa(nodes, ktask.Ctl(nothing))
+            tids = [event.tid for event in t.events if event.kind == "run"]
+            os._exit(0 if tids == [os.getppid(), os.getpid()] else 1)  # both are main threads
         assert os.waitpid(child, 0)[1] == 0
     assert kinds(t)["run"] == 1
 
@@ -341,6 +343,9 @@ def test_an_explanation_of_a_failure() -> None:
     with pytest.raises(ktask.TaskError):
         ktask.run(0, 1, ktask.Ctl(lambda start, end, arg: 7))
     assert "failed with 7" in str(ktask.explain())
+    with pytest.raises(ZeroDivisionError):
+        ktask.parallel_for(lambda start, end: 1 // 0, 10)
+    assert "an exception ended it" in str(ktask.explain())
 
 
 def explanations() -> None:
