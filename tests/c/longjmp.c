@@ -20,17 +20,19 @@ enum { UNITS = 64, STACK = 1 << 20 };
 static pthread_t caller;
 static jmp_buf before;
 static atomic_int helpers_here;
-static atomic_bool may_go;
+static atomic_bool may_go, too_late;
 
 static bool is_caller(void)
 {
 	return pthread_equal(pthread_self(), caller);
 }
 
-static void wait_for_helper(void)
+/* Is one there? If not, the caller's chunk is long enough for the next to have company. */
+static bool has_company(void)
 {
-	while (!helpers_here)
-		sched_yield();
+	if (!helpers_here)
+		usleep(1000);
+	return helpers_here;
 }
 
 /* Helpers stay; the caller, once one is there, is off. */
@@ -38,8 +40,9 @@ static int leave(void *start, void *end, void *arg)
 {
 	(void)start, (void)end, (void)arg;
 	if (is_caller()) {
-		wait_for_helper();
-		longjmp(before, 1);
+		if (has_company())
+			longjmp(before, 1);
+		return KTASK_RETURN_SUCCESS;
 	}
 	helpers_here++;
 	for (;;)
@@ -97,7 +100,8 @@ static void is_told(void)
 		setrlimit(RLIMIT_CORE, &no_core);
 		dup2(ends[1], STDERR_FILENO);
 		caller = pthread_self();
-		run_and_return(leave, 0);
+		while (!helpers_here)
+			run_and_return(leave, 0);
 		run_and_return(leave, 0);
 		_exit(0);
 	}
@@ -136,18 +140,25 @@ static void run_in_coroutine(void *stack)
 	CHECK(swapcontext(&here, &there) == 0);
 }
 
+/* Nothing is left for the caller, so the helpers wait for nothing. */
+static int let_go(size_t done, size_t total, void *unused)
+{
+	(void)unused;
+	too_late = done == total;
+	return 0;
+}
+
 /* While a helper is at work on this run, the caller makes another one, on its own stack and then on another one. */
 static int run_inside(void *start, void *end, void *stack)
 {
 	(void)start, (void)end;
 	if (!is_caller()) {
 		helpers_here++;
-		while (!may_go)
+		while (!may_go && !too_late)
 			sched_yield();
 		return KTASK_RETURN_SUCCESS;
 	}
-	wait_for_helper();
-	if (may_go)
+	if (may_go || !has_company())
 		return KTASK_RETURN_SUCCESS;
 	check_library();
 	run_in_coroutine(stack);
@@ -160,9 +171,10 @@ static void *call(void *stack)
 	DEFINE_KTASK_CTL(ctl, run_inside, stack, 1);
 
 	caller = pthread_self();
-	for (int i = 0; i < rounds(40, 5); i++) {
+	ktask_ctl_set_poll_func(&ctl, let_go, NULL);
+	for (int i = 0; i < rounds(20, 5); i += may_go) {
 		helpers_here = 0;
-		may_go = false;
+		may_go = too_late = false;
 		CHECK(ktask_run(AT(0), UNITS, &ctl) == KTASK_RETURN_SUCCESS);
 	}
 	return NULL;
@@ -188,9 +200,10 @@ static void is_another_stack(void)
 
 int main(void)
 {
-	use_helpers(2);
+	use_helpers(1); /* another one would come to the stack that is gone */
 	for (int i = 0; i < rounds(20, 3); i++)
 		is_told();
+	use_helpers(2);
 	in_child(is_harmless);
 	in_child(is_another_stack);
 	return 0;
