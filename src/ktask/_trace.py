@@ -63,7 +63,7 @@ class Event:
 TITLE = "ktask: who did what when"
 
 TOUCHED = 1 << 20
-"""Events that are recorded without the system having to find memory for them meanwhile; many more are found as they come."""
+"""So many events are recorded without the system having to find memory for them meanwhile; for more, it is found then."""
 
 
 def room_for(events: int) -> Any:

@@ -164,6 +164,8 @@ static void *call(void *stack)
 	for (int i = 0; i < rounds(40, 5); i++) {
 		helpers_here = 0;
 		may_go = false;
+		/* Nothing is known of it, so a helper is called at once. */
+		ktask_ctl_set_identity(&ctl, (char *)stack + i);
 		CHECK(ktask_run(AT(0), UNITS, &ctl) == KTASK_RETURN_SUCCESS);
 	}
 	return NULL;
