@@ -7,9 +7,11 @@
  * so nobody writes what members only read; and the team's end, crew_close, is the caller's, who sees to it that by
  * then nobody calls. So while somebody does, the caller is awake, as step 1 of the protocol wants it.
  *
- * What the pieces cost is not known, nor whether they are work at all or wait for something: so it is measured. A helper
- * that was on a CPU for less than three fifths of its time here would leave its seat to others better, whatever it
- * waited for. It goes home, and no other is called for 2 ms, then 4, up to a second; until one pays again.
+ * What the pieces cost is not known, nor whether they are work at all or wait for something: so it is measured, again and
+ * again while a helper is here. One that was on a CPU for less than three fifths of the time would leave its seat to
+ * others better, whatever it waited for; unless all threads together used that much: then it waits for its turn, in
+ * between, and others work meanwhile. It goes home, and no other is called for 2 ms, then 4, up to a second; until one
+ * pays again.
  */
 #define _GNU_SOURCE
 #include "crew.h"
@@ -19,8 +21,11 @@
 
 #include <stdlib.h>
 
-/* What is judged lasted this long at least: below, a wake-up or a lock waited for once would decide. */
-enum { JUDGED_NS = 500000 };
+/*
+ * What is judged lasted this long at least. Below, a lock waited for once would decide: an interpreter gives others a turn
+ * every 5 ms, and whoever submits many calls has as many turns as those who make them.
+ */
+enum { JUDGED_NS = 10000000 };
 
 enum { FIRST_PAUSE_NS = 2000000, LONGEST_PAUSE_NS = 1000000000 };
 
@@ -38,44 +43,57 @@ struct crew {
 	_Atomic uint64_t pause;
 };
 
-static uint64_t clock_cpu_ns(void)
+/* A moment in the life of a helper, in ns. */
+struct moment {
+	uint64_t now;
+	uint64_t mine; /* CPU time that it has used, */
+	uint64_t all;  /* and that the process has */
+};
+
+static uint64_t clock_of(clockid_t clock)
 {
 	struct timespec t = { 0 };
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Does this helper do more than wait, since it came so long ago? */
-static bool pays(struct crew *crew, uint64_t here_ns, uint64_t cpu_ns)
+static struct moment moment(uint64_t now)
 {
-	uint64_t pause;
+	return (struct moment){ now, clock_of(CLOCK_THREAD_CPUTIME_ID), clock_of(CLOCK_PROCESS_CPUTIME_ID) };
+}
 
-	if (here_ns < JUDGED_NS)
+/* Does this helper do more than wait? last: when that was asked the last time, or it came. */
+static bool pays(struct crew *crew, struct moment *last, uint64_t now)
+{
+	struct moment was = *last;
+	uint64_t enough = (now - was.now) / 5 * 3, pause;
+
+	if (now - was.now < JUDGED_NS)
 		return true;
-	if (cpu_ns > here_ns / 5 * 3) {
+	*last = moment(now);
+	if (last->mine - was.mine > enough || last->all - was.all > enough * (team_size(&crew->team) + 1)) {
 		atomic_store_explicit(&crew->pause, 0, memory_order_relaxed);
 		return true;
 	}
 	pause = 2 * atomic_load_explicit(&crew->pause, memory_order_relaxed);
 	pause = pause < FIRST_PAUSE_NS ? FIRST_PAUSE_NS : pause > LONGEST_PAUSE_NS ? LONGEST_PAUSE_NS : pause;
 	atomic_store_explicit(&crew->pause, pause, memory_order_relaxed);
-	atomic_store_explicit(&crew->pause_until, clock_ns() + pause, memory_order_relaxed);
+	atomic_store_explicit(&crew->pause_until, now + pause, memory_order_relaxed);
 	return false;
 }
 
 static void help(struct team *team, int helper, int node, uint64_t now)
 {
 	struct crew *crew = (struct crew *)team;
-	uint64_t came = now, cpu = clock_cpu_ns();
+	struct moment last = moment(now);
 	bool more;
 
 	(void)node;
 	do {
 		more = crew->work(crew->arg);
 		now = clock_ns();
-	} while (pays(crew, now - came, clock_cpu_ns() - cpu) && more && !pool_is_overfull(now) &&
-		 !pool_wants_back(helper, now));
+	} while (pays(crew, &last, now) && more && !pool_is_overfull(now) && !pool_wants_back(helper, now));
 }
 
 struct crew *crew_new(bool (*work)(void *arg), void *arg)

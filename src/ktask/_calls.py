@@ -16,8 +16,9 @@ How calls are made
   3. While calls wait, one of the parked threads watches. Where no call was begun for a while, and one of those under
      way is asleep, that waits for something, maybe for a call in the queue, and has left its CPU: the watch fills in.
      It also does, after much longer, where all look busy: a call may wait for another one and burn its CPU meanwhile.
-  4. Where calls wait so much that CPUs are idle, the watch fills in as well, and goes on for a while; then the next
-     thread watches. So there come to be as many threads as it takes to keep the CPUs busy.
+  4. Where calls wait so much that CPUs are idle, be it only for their turn at the interpreter, the watch fills in as
+     well, and goes on for a while; then the next thread watches. So there come to be as many threads as it takes to
+     keep the CPUs busy.
   5. Where calls do little else than wait, that would take too long for each: then nobody watches or helps, and every
      thread fills in, as in any other thread pool. That holds for a while, until the watch has found it again.
 
@@ -54,6 +55,12 @@ HALF_A_CPU = 0.5
 
 IDLE = 0.4
 """CPUs that the threads at work leave unused, on average over some looks: more than that is worth another thread."""
+
+GAPS = 0.15
+"""The same where several compute at once, and wait for the interpreter in between: another one fills those gaps."""
+
+SEVERAL = 1.2
+"""A process that uses more CPUs than that has several threads that compute at once."""
 
 LOOKS = 8
 """So many count in that average."""
@@ -315,7 +322,7 @@ class Work:
                     needed = True
                     self.waiting = used < HALF_A_CPU * (now - begin)
                     self.waiting_since = now
-                elif asleep and self.idle > IDLE:
+                elif asleep and self.idle > (GAPS if used > SEVERAL * (now - begin) else IDLE):
                     needed = True
                     until = now + RENEWED
                 elif self.gathering or now - since > LONG:
