@@ -11,6 +11,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SECONDS ?= 600
 ASAN_TESTS = contract exceptions iterator concurrent func_arg trace
+TSAN_TESTS = fork concurrent exceptions
 SEED ?=
 # Of the extension module. Other flags do not make setuptools compile them again.
 OBJECTS = build/temp.* build/lib.*
@@ -80,6 +81,16 @@ asan-python: $(VENV)/.test ## some of the Python tests, on an extension module b
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 		PYTHONPATH=build/asan $(BIN)/python -m pytest -p no:cacheprovider $(ASAN_TESTS:%=tests/python/test_%.py)
 
+# Of gcc's ThreadSanitizer itself no fork is safe while other threads allocate: it may leave its allocator locked in the child.
+tsan-python: $(VENV)/.test ## forks and many threads from Python, on an extension module built with ThreadSanitizer
+	rm -rf build/tsan $(OBJECTS)
+	CFLAGS='-fsanitize=thread -O1 -g' LDFLAGS=-fsanitize=thread $(BIN)/python -m pip install --quiet --no-deps \
+		--no-build-isolation --target build/tsan .
+	rm -rf $(OBJECTS)
+	LD_PRELOAD="$$($(CC) -print-file-name=libtsan.so)" PYTHONPATH=build/tsan \
+		TSAN_OPTIONS=die_after_fork=0:atexit_sleep_ms=0:suppressions=$(CURDIR)/tests/python/tsan.txt \
+		$(BIN)/python -m pytest -p no:cacheprovider -k 'not while_other_threads_run' $(TSAN_TESTS:%=tests/python/test_%.py)
+
 soak: $(VENV)/.test ## everything at random for SECONDS=600
 	$(BIN)/python tests/soak/soak.py $(SECONDS) $(SEED)
 
@@ -143,4 +154,4 @@ $(VENV)/.docs $(VENV)/.release: $(VENV)/.%: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet 'ktask[$*]'
 	touch $@
 
-.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench docs dist dist-check wheels lint model asan-python soak coverage mutants lib clean
+.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench docs dist dist-check wheels lint model asan-python tsan-python soak coverage mutants lib clean

@@ -3,16 +3,18 @@
 
 Each makes a new array, or a number, out of one or two of so many elements. ktask computes them by NumPy itself, in
 turns with and without accelerate_numpy(); the others have the same expression as text (numexpr) or as a compiled loop
-(numba).
+(numba). What the machine has to give shows by plain NumPy in a process for each CPU, all with arrays of their own.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -91,12 +93,51 @@ def by_numpy(name: str, x: Any, y: Any) -> Run:
     return partial(code, x, y)
 
 
-PEERS: dict[str, Callable[[], Compiled]] = {"ktask": by_ktask, "numexpr": by_numexpr, "numba prange": by_numba}
+EACH_CPU = "NumPy on each CPU"
+PEERS: dict[str, Callable[[], Compiled]] = {
+    "ktask": by_ktask,
+    "numexpr": by_numexpr,
+    "numba prange": by_numba,
+    EACH_CPU: lambda: by_numpy,
+}
 
 
-def workloads(compiled: Compiled, scale: float) -> Iterator[tuple[str, int, Run, Run]]:
+@contextmanager
+def on_other_cpus(run: Run) -> Iterator[None]:
+    """Processes do the same again and again, one for each CPU but one."""
+    begun, say = os.pipe()
+    children = [start_child(run, say) for _ in range(CPUS - 1)]
+    try:
+        for _ in children:
+            os.read(begun, 1)
+        yield
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        os.close(begun)
+        os.close(say)
+
+
+def start_child(run: Run, say: int) -> int:
+    """A process that says so when it has done it once."""
+    child = os.fork()
+    if child == 0:
+        try:
+            run()
+            os.write(say, b".")
+            while True:
+                run()
+        finally:
+            os._exit(1)
+    return child
+
+
+def workloads(compiled: Compiled, scale: float, least: int) -> Iterator[tuple[str, int, Run, Run]]:
     """Name, size, what does it by NumPy, and what by the peer."""
     for n in (*SIZES, LARGEST):
+        if n < least:
+            continue
         if scale < 1 and n > QUICK:
             break
         for name, (_, code) in EXPRESSIONS.items():
@@ -112,8 +153,13 @@ def main() -> None:
     inside: Callable[[], AbstractContextManager[object]] = nullcontext
     if peer == "ktask":
         inside = importlib.import_module("ktask").accelerate_numpy
-    for workload, size, serial, parallel in workloads(PEERS[peer](), scale):
-        print(workload, size, *measure(serial, parallel, round_, scale / 3, inside), flush=True)
+    for workload, size, serial, parallel in workloads(PEERS[peer](), scale, QUICK if peer == EACH_CPU else 0):
+        if peer == EACH_CPU:
+            inside = partial(on_other_cpus, serial)
+        took = list(measure(serial, parallel, round_, scale / 3, inside))
+        if peer == EACH_CPU:  # of what all do meanwhile
+            took[1] //= CPUS
+        print(workload, size, *took, flush=True)
 
 
 if __name__ == "__main__":

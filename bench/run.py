@@ -35,7 +35,7 @@ PYTHON_PEERS = {  # and what each is installed as
     "numexpr": "numexpr",
 }
 LOOP_PEERS = {"ktask": "numba", "prange, OpenMP": "numba", "prange, workqueue": "numba"}
-UFUNC_PEERS = {"ktask": "ktask", "numexpr": "numexpr", "numba prange": "numba"}
+UFUNC_PEERS = {"ktask": "ktask", "numexpr": "numexpr", "numba prange": "numba", "NumPy on each CPU": "numpy"}
 PYTHON = {"calls": PYTHON_PEERS, "loop": LOOP_PEERS, "numpy_ufuncs": UFUNC_PEERS}
 """Programs in Python, and whom they measure."""
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * cgroup.c: the tightest CPU quota of all cgroups that this process is in.
+ * cgroup.c: the tightest CPU quota of all cgroups that this process is in, and their tightest limit of memory.
  *
  * Files (cgroups(7), Documentation/admin-guide/cgroup-v2.rst, scheduler/sched-bwc.rst): /proc/self/cgroup has a line
  * ID:CONTROLLERS:PATH for each hierarchy, v2's is 0::PATH. /proc/self/mountinfo tells where hierarchies are mounted, and
  * from which cgroup on: in a container that is often the container's own. Both see paths from the process's cgroup
  * namespace; what lies above that begins with /.. there. Each directory from the process's cgroup up to the mount has
- * cpu.max (v2: "QUOTA PERIOD", or max) or cpu.cfs_quota_us (v1: -1 is none) and cpu.cfs_period_us.
+ * cpu.max (v2: "QUOTA PERIOD", or max) or cpu.cfs_quota_us (v1: -1 is none) and cpu.cfs_period_us; memory.max (v2: BYTES, or
+ * max) or memory.limit_in_bytes (v1: more than any machine has is none).
  */
 #define _GNU_SOURCE
 #include "cgroup.h"
@@ -62,7 +63,7 @@ static bool copy(char *to, const char *from, size_t length)
 	return true;
 }
 
-bool cgroup_parse_membership(const char *text, bool unified, char *path)
+bool cgroup_parse_membership(const char *text, const char *controller, char *path)
 {
 	for (const char *line = text; *line;) {
 		size_t length = strcspn(line, "\n");
@@ -70,8 +71,8 @@ bool cgroup_parse_membership(const char *text, bool unified, char *path)
 
 		if (id_end)
 			list_end = memchr(id_end + 1, ':', (size_t)(end - id_end - 1));
-		if (list_end && (unified ? id_end == line + 1 && *line == '0' && list_end == id_end + 1
-					 : list_has(id_end + 1, list_end, "cpu")))
+		if (list_end && (controller ? list_has(id_end + 1, list_end, controller)
+					    : id_end == line + 1 && *line == '0' && list_end == id_end + 1))
 			return copy(path, list_end + 1, (size_t)(end - list_end - 1));
 		line = *end ? end + 1 : end;
 	}
@@ -112,7 +113,7 @@ static bool field_is(const char *field, const char *word)
 	return strncmp(field, word, length) == 0 && (field[length] == ' ' || field[length] == '\0');
 }
 
-bool cgroup_parse_mount(const char *line, struct cgroup_mount *mount)
+bool cgroup_parse_mount(const char *line, const char *controller, struct cgroup_mount *mount)
 {
 	/* ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG ...] - TYPE SOURCE SUPER_OPTIONS */
 	const char *field = line, *root, *point;
@@ -128,13 +129,12 @@ bool cgroup_parse_mount(const char *line, struct cgroup_mount *mount)
 	field = field ? next_field(field) : NULL;
 	if (!field)
 		return false;
-	mount->unified = field_is(field, "cgroup2");
-	if (!mount->unified) {
-		if (!field_is(field, "cgroup"))
-			return false;
+	if (!field_is(field, controller ? "cgroup" : "cgroup2"))
+		return false;
+	if (controller) {
 		field = next_field(field);
 		field = field ? next_field(field) : NULL;
-		if (!field || !list_has(field, field + strcspn(field, " \n"), "cpu"))
+		if (!field || !list_has(field, field + strcspn(field, " \n"), controller))
 			return false;
 	}
 	return unescape(mount->root, root) && unescape(mount->point, point);
@@ -185,7 +185,7 @@ static void consider(struct place *place, const struct cgroup_mount *mount, cons
 }
 
 /* Calls consider for the lines of mountinfo that matter. Lines longer than all sense are passed over. */
-static void find_place(bool unified, const char *member_of, struct place *place)
+static void find_place(const char *controller, const char *member_of, struct place *place)
 {
 	char buffer[8192];
 	size_t length = 0;
@@ -205,7 +205,7 @@ static void find_place(bool unified, const char *member_of, struct place *place)
 			struct cgroup_mount mount;
 
 			*end = '\0';
-			if (!too_long && cgroup_parse_mount(line, &mount) && mount.unified == unified)
+			if (!too_long && cgroup_parse_mount(line, controller, &mount))
 				consider(place, &mount, member_of);
 			too_long = false;
 			line = end + 1;
@@ -220,38 +220,34 @@ static void find_place(bool unified, const char *member_of, struct place *place)
 	close(fd);
 }
 
-static void open_level(struct cgroup *cgroup, bool unified, const char *path)
-{
-	struct cgroup_level *level = &cgroup->level[cgroup->nr_levels];
-
-	if (!kept_open(&level->quota, "%s/%s", path, unified ? "cpu.max" : "cpu.cfs_quota_us"))
-		return; /* the outermost has none */
-	if (!unified && !kept_open(&level->period, "%s/cpu.cfs_period_us", path)) {
-		kept_close(&level->quota);
-		return;
-	}
-	level->unified = unified;
-	strcpy(level->path, path);
-	cgroup->nr_levels++;
-}
-
-static void open_hierarchy(struct cgroup *cgroup, bool unified)
+/* Calls look with the directory of each cgroup of the hierarchy, the innermost first, until it returns false. */
+static void each_level(const char *memberships, const char *controller,
+		       bool (*look)(const char *path, const char *controller, void *arg), void *arg)
 {
 	char member_of[FSROOT_PATH];
 	struct place place;
 
-	if (!cgroup_parse_membership(cgroup->member_of, unified, member_of))
+	if (!cgroup_parse_membership(memberships, controller, member_of))
 		return;
-	find_place(unified, member_of, &place);
-	while (place.found && cgroup->nr_levels < CGROUP_LEVELS) {
-		char *slash;
+	find_place(controller, member_of, &place);
+	while (place.found && look(place.path, controller, arg) && place.path[place.point])
+		*strrchr(place.path + place.point, '/') = '\0';
+}
 
-		open_level(cgroup, unified, place.path);
-		if (!place.path[place.point])
-			break;
-		slash = strrchr(place.path + place.point, '/');
-		*slash = '\0';
+static bool open_level(const char *path, const char *controller, void *arg)
+{
+	struct cgroup *cgroup = arg;
+	struct cgroup_level *level = &cgroup->level[cgroup->nr_levels];
+
+	if (!kept_open(&level->quota, "%s/%s", path, controller ? "cpu.cfs_quota_us" : "cpu.max"))
+		return true; /* the outermost has none */
+	if (controller && !kept_open(&level->period, "%s/cpu.cfs_period_us", path)) {
+		kept_close(&level->quota);
+		return true;
 	}
+	level->unified = !controller;
+	strcpy(level->path, path);
+	return ++cgroup->nr_levels < CGROUP_LEVELS;
 }
 
 void cgroup_open(struct cgroup *cgroup)
@@ -266,8 +262,9 @@ void cgroup_open(struct cgroup *cgroup)
 	if (!kept_open(&cgroup->membership, "proc/self/cgroup") ||
 	    !kept_read(&cgroup->membership, cgroup->member_of, sizeof(cgroup->member_of)))
 		return;
-	open_hierarchy(cgroup, false);
-	open_hierarchy(cgroup, true);
+	each_level(cgroup->member_of, "cpu", open_level, cgroup);
+	if (cgroup->nr_levels < CGROUP_LEVELS)
+		each_level(cgroup->member_of, NULL, open_level, cgroup);
 }
 
 /* False: it cannot be read any more. */
@@ -317,4 +314,29 @@ void cgroup_quota(const struct cgroup *cgroup, struct quota *quota)
 		quota->cgroup = level->quota.inode;
 		strcpy(quota->path, level->path);
 	}
+}
+
+static bool look_at_limit(const char *path, const char *controller, void *arg)
+{
+	uint64_t *least = arg, limit;
+	char text[64];
+	const char *number = text;
+
+	if (fsroot_read(text, sizeof(text), "%s/%s", path, controller ? "memory.limit_in_bytes" : "memory.max") &&
+	    parse_number(&number, &limit) && limit < *least)
+		*least = limit;
+	return true;
+}
+
+uint64_t cgroup_memory_limit(void)
+{
+	char memberships[CGROUP_MEMBERSHIP];
+	uint64_t least = UINT64_MAX;
+
+	fsroot_init();
+	if (!fsroot_read(memberships, sizeof(memberships), "proc/self/cgroup"))
+		return least;
+	each_level(memberships, "memory", look_at_limit, &least);
+	each_level(memberships, NULL, look_at_limit, &least);
+	return least;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* cgroup.h: how much CPU time the control groups of this process leave it (cgroup v1 and v2). */
+/* cgroup.h: how much CPU time and memory the control groups of this process leave it (cgroup v1 and v2). */
 #ifndef KTASK_CGROUP_H
 #define KTASK_CGROUP_H
 
@@ -42,26 +42,31 @@ bool cgroup_moved(const struct cgroup *cgroup);
 /* The tightest quota of all. Opens nothing. */
 void cgroup_quota(const struct cgroup *cgroup, struct quota *quota);
 
+/*
+ * The tightest limit of memory of all, in bytes, as it is now; UINT64_MAX: there is none. Opens the files, some dozens of
+ * microseconds; may be called at any time, by any thread.
+ */
+uint64_t cgroup_memory_limit(void);
+
 /* ---- parsers: they take any text ---------------------------------------------------------------------------------- */
 
 /* cpu.max, such as "150000 100000" or "max 100000". False: no quota. */
 bool cgroup_parse_max(const char *text, uint64_t *usec, uint64_t *period);
 
 /*
- * From /proc/self/cgroup: the cgroup of the process in the hierarchy with v1's cpu controller, or in v2's. False: it has
- * none, or its path is longer than FSROOT_PATH.
+ * From /proc/self/cgroup: the cgroup of the process in the hierarchy with this controller of v1's, or in v2's (NULL). False:
+ * it has none, or its path is longer than FSROOT_PATH.
  */
-bool cgroup_parse_membership(const char *text, bool unified, char *path);
+bool cgroup_parse_membership(const char *text, const char *controller, char *path);
 
-/* A line of /proc/self/mountinfo that mounts one of the two hierarchies. */
+/* A line of /proc/self/mountinfo that mounts that hierarchy. */
 struct cgroup_mount {
-	bool unified;
 	char root[FSROOT_PATH];	 /* what cgroup it shows */
 	char point[FSROOT_PATH]; /* where */
 };
 
 /* False: it is no such line. */
-bool cgroup_parse_mount(const char *line, struct cgroup_mount *mount);
+bool cgroup_parse_mount(const char *line, const char *controller, struct cgroup_mount *mount);
 
 /* The part of the cgroup's path that lies below the mount's root: "" or "/...". NULL: it does not lie there. */
 const char *cgroup_below(const char *path, const char *root);

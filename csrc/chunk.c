@@ -277,7 +277,7 @@ size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cu
 /*
  * Even units go in batches of one chunk for each thread. Each batch is three quarters of what those before it have left,
  * the last one is all (factoring: Hummel, Schonberg and Flynn, 1992; theirs are halves). Which batch it is shows in what
- * remains. Where a thread comes late, or takes up to twice as long as another, the rest makes up for it.
+ * remains. Where a thread comes late, or takes half as long again as another, the rest makes up for it.
  */
 size_t batch_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
 		  double floor_ns)
@@ -308,16 +308,19 @@ void pace_update(struct pace *pace, size_t units, uint64_t ns)
 }
 
 /*
- * An entry is one word: the high half tells whose, the low half is the cost as a float, negative where helpers wait; its
- * last bits say whether it is rough, confirmed, and even. A torn entry is therefore impossible, and relaxed order is enough.
+ * An entry is one word: the high half tells whose, the low half is the cost as a float, whose last bits are the flags. A torn
+ * entry is therefore impossible, and relaxed order is enough.
  */
-enum { COST_BITS = 10, ROUGH = 1, CONFIRMED = 2, EVEN = 4 };
+enum { COST_BITS = 10, FLAGS = 63 };
 
 /* Costs no further apart than this are the same. */
 #define ABOUT 0.125
 
 /* What takes less is a rough measure. */
 enum { ROUGH_NS = 2000 };
+
+/* A run has deceived that took so many times as long as the last one would have, and long enough for a helper. */
+enum { MUCH_MORE = 8, LONG_NS = 50000 };
 
 static _Atomic uint64_t costs[1 << COST_BITS];
 
@@ -327,31 +330,53 @@ static uint64_t hash(const void *identity)
 	return (uint64_t)(uintptr_t)identity * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-struct cost cost_measured(size_t units, uint64_t ns, bool helpers_wait)
+/*
+ * Whoever has to make way for another thread is slow once in thousands of short runs; work that varies is it time and again.
+ * So what is known is not relied on any more when it has deceived twice within some eight runs, and it is again after some
+ * hundred in which it has not. Nobody counts: the last digits of a time are as good as dice.
+ */
+enum { SOON = 8, LATER = 128 };
+
+struct cost cost_measured(size_t units, uint64_t ns, struct cost known)
 {
-	return (struct cost){ (double)(ns ? ns : 1) / (double)units, helpers_wait, ns < ROUGH_NS, false, false };
+	struct cost cost = { (double)(ns ? ns : 1) / (double)units,
+			     known.flags & ~(unsigned)(COST_ROUGH | COST_CONFIRMED) };
+
+	if (ns < ROUGH_NS)
+		cost.flags |= COST_ROUGH;
+	if (ns > LONG_NS && known.ns_per_unit > 0 && cost.ns_per_unit > MUCH_MORE * known.ns_per_unit) {
+		cost.flags |= known.flags & COST_DECEIVED ? COST_DECEIVED | COST_VARIES : COST_DECEIVED;
+	} else if (cost.flags & (COST_DECEIVED | COST_VARIES)) {
+		if (ns / 8 % SOON == 0)
+			cost.flags &= ~(unsigned)COST_DECEIVED;
+		if (ns / 8 % LATER == 0)
+			cost.flags &= ~(unsigned)COST_VARIES;
+	}
+	return cost;
 }
 
 struct cost cost_recall(const void *identity)
 {
 	uint64_t h = hash(identity), entry = atomic_load_explicit(&costs[h >> (64 - COST_BITS)], memory_order_relaxed);
 	uint32_t bits = (uint32_t)entry;
+	struct cost cost = { .flags = bits & FLAGS };
 	float ns;
 
 	if (entry >> 32 != (h & UINT32_MAX))
 		return (struct cost){ 0 };
 	memcpy(&ns, &bits, sizeof(ns));
-	return (struct cost){ ns < 0 ? -(double)ns : (double)ns, ns < 0, bits & ROUGH, bits & CONFIRMED, bits & EVEN };
+	cost.ns_per_unit = (double)ns;
+	return cost;
 }
 
-/* Is it what is known already? A rough measure is news only where it is less, or the first. */
+/* Is it what is known already, but perhaps for COST_EVEN? A rough measure is news only where it is less, or the first. */
 static bool is_known(struct cost cost, struct cost known)
 {
-	if (known.ns_per_unit == 0 || cost.helpers_wait != known.helpers_wait || cost.even != known.even ||
-	    cost.rough < known.rough)
+	if (known.ns_per_unit == 0 || (cost.flags ^ known.flags) & (COST_WAITS | COST_DECEIVED | COST_VARIES) ||
+	    known.flags & ~cost.flags & COST_ROUGH)
 		return false;
 	return cost.ns_per_unit > known.ns_per_unit * (1 - ABOUT) &&
-	       (cost.rough || cost.ns_per_unit < known.ns_per_unit * (1 + ABOUT));
+	       (cost.flags & COST_ROUGH || cost.ns_per_unit < known.ns_per_unit * (1 + ABOUT));
 }
 
 void cost_remember(const void *identity, struct cost cost, struct cost known)
@@ -361,14 +386,15 @@ void cost_remember(const void *identity, struct cost cost, struct cost known)
 	float ns;
 
 	if (is_known(cost, known)) {
-		if (cost.rough || known.confirmed)
+		unsigned confirmed = cost.flags & COST_ROUGH ? 0 : COST_CONFIRMED;
+
+		cost.ns_per_unit = known.ns_per_unit;
+		cost.flags = (known.flags & ~(unsigned)COST_EVEN) | (cost.flags & COST_EVEN) | confirmed;
+		if (cost.flags == known.flags)
 			return;
-		cost = known;
-		cost.confirmed = true;
 	}
-	ns = (float)(cost.helpers_wait ? -cost.ns_per_unit : cost.ns_per_unit);
+	ns = (float)cost.ns_per_unit;
 	memcpy(&bits, &ns, sizeof(bits));
-	bits &= ~(uint32_t)(ROUGH | CONFIRMED | EVEN);
-	bits |= (cost.rough ? ROUGH : 0) | (cost.confirmed ? CONFIRMED : 0) | (cost.even ? EVEN : 0);
+	bits = (bits & ~(uint32_t)FLAGS) | cost.flags;
 	atomic_store_explicit(&costs[h >> (64 - COST_BITS)], (h & UINT32_MAX) << 32 | bits, memory_order_relaxed);
 }

@@ -92,8 +92,8 @@ size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cu
 		 double floor_ns, double elapsed_ns);
 
 /*
- * The same for units that are known to cost about the same, where all threads that there will be are at work: fewer and
- * longer chunks.
+ * The same for units that are known to cost about the same, where all threads that there will be are at work or called:
+ * fewer and longer chunks.
  */
 size_t batch_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
 		  double floor_ns);
@@ -107,14 +107,20 @@ void pace_update(struct pace *pace, size_t units, uint64_t ns);
  */
 struct cost {
 	double ns_per_unit; /* 0: not known */
-	bool helpers_wait;  /* for each other: they did little else */
-	bool rough;	    /* measured over so short a time that the calls themselves show: it may be much less */
-	bool confirmed;	    /* by the run before, which took about as long */
-	bool even;	    /* the helpers' units took about as long as the caller's, in a short run */
+	unsigned flags;	    /* COST_ */
 };
 
-/* What units that took ns have shown. */
-struct cost cost_measured(size_t units, uint64_t ns, bool helpers_wait);
+enum {
+	COST_ROUGH = 1,	    /* measured over so short a time that the calls themselves show: it may be much less */
+	COST_CONFIRMED = 2, /* by the run before, which took about as long */
+	COST_WAITS = 4,	    /* helpers wait for each other: they did little else */
+	COST_EVEN = 8,	    /* to all threads of a short run units cost about the same */
+	COST_DECEIVED = 16, /* a run took much longer than the one before had told, not long ago; */
+	COST_VARIES = 32,   /* and so did another one soon after: what seems short may be long as well */
+};
+
+/* What units that took ns have shown, of work of which so much was known. */
+struct cost cost_measured(size_t units, uint64_t ns, struct cost known);
 
 struct cost cost_recall(const void *identity);
 

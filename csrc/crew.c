@@ -134,8 +134,8 @@ bool crew_call(struct crew *crew)
 
 void crew_close(struct crew *crew)
 {
+	atomic_store_explicit(&crew->open, false, memory_order_relaxed); /* nobody calls any more */
 	/* In the child of a fork there is nobody to wait for. */
 	while (crew->team.forks == pool_forks() && !team_gather(&crew->team, GATHER_NS))
 		;
-	atomic_store_explicit(&crew->open, false, memory_order_relaxed); /* nobody calls any more */
 }

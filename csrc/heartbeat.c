@@ -41,8 +41,8 @@ enum { TRY_AGAIN_RUNS = 16 };
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
 
-/* Runs no longer than this, in all, show whether units are even: in longer ones each thread has some of all. */
-#define EVEN_NS 200000.0
+/* Runs no longer than this, in all, are cut in batches if their units are even, and show whether they are. */
+#define EVEN_NS 500000.0
 
 /* Runs follow in quick succession when no more than this lies between them: while a helper lingers. */
 enum { QUICK_NS = 50000 };
@@ -67,7 +67,7 @@ void heartbeat_recall(struct run *run)
 {
 	run->known = cost_recall(run_identity(run));
 	/* The microseconds of the clock are as good as dice. */
-	run->reluctant = run->known.helpers_wait && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
+	run->reluctant = run->known.flags & COST_WAITS && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
 	run->even = false;
 	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
 	if (run->floor_ns < FLOOR_NS)
@@ -77,7 +77,7 @@ void heartbeat_recall(struct run *run)
 bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
 {
 	/* Sizes that would be refused go the long way. */
-	return run->known.ns_per_unit > 0 &&
+	return run->known.ns_per_unit > 0 && !(run->known.flags & COST_VARIES) &&
 	       run->known.ns_per_unit * (double)node->kn_task_size < (double)pool_warm_ns() &&
 	       node->kn_task_size - 1 < KTASK_MAX_SIZE &&
 	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_trace && !trace_is_on();
@@ -85,10 +85,7 @@ bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
 
 void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
 {
-	struct cost cost = cost_measured(units, now - run->begin, run->known.helpers_wait);
-
-	cost.even = run->known.even;
-	cost_remember(run_identity(run), cost, run->known);
+	cost_remember(run_identity(run), cost_measured(units, now - run->begin, run->known), run->known);
 	if (now - run->begin > USUAL_WARM_NS)
 		pool_doubt_warmth();
 }
@@ -153,6 +150,9 @@ void heartbeat_begin(struct worker *caller)
 	uint64_t spent = short_runs.spent;
 	double ns_per_unit = run->known.ns_per_unit;
 
+	/* Short or long: the first chunk will tell, and it is a small one. */
+	if (run->known.flags & COST_VARIES)
+		caller->pace.ns_per_unit = 0;
 	if (max_threads(run) == 1) {
 		because(caller, KTASK_WHY_ENOUGH);
 		return;
@@ -164,21 +164,24 @@ void heartbeat_begin(struct worker *caller)
 		return;
 	}
 	/* What a few short units have shown says little of many: the first chunk will tell. */
-	if (run->known.rough && run->nr_chunks > FEW_CHUNKS)
+	if (run->known.flags & COST_ROUGH && run->nr_chunks > FEW_CHUNKS)
 		ns_per_unit = 0;
 	if (caller->now - short_runs.end > QUICK_NS)
 		spent = short_runs.spent = 0;
 	run->team.hot = spent > 0;
 	if (pool_is_warm()) {
-		run->even = run->known.even && ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < EVEN_NS;
+		run->even = run->known.flags & COST_EVEN && ns_per_unit > 0 &&
+			    ns_per_unit * (double)run->cut.total < EVEN_NS;
 		call_if_worth(caller, ns_per_unit, price(run));
+	} else if (run->known.flags & COST_VARIES) {
+		because(caller, KTASK_WHY_SHORT);
 	} else if ((double)spent > price(run)) {
 		/* Earned together, if another one like them gains anything at all. */
 		short_runs.spent = 0;
 		call_if_worth(caller, ns_per_unit, (double)pool_warm_ns());
 	} else {
 		/* Memory may deceive: what is not far above the price, and has been so once only, waits for the heartbeat. */
-		call_if_worth(caller, ns_per_unit, run->known.confirmed ? price(run) : 2 * price(run));
+		call_if_worth(caller, ns_per_unit, run->known.flags & COST_CONFIRMED ? price(run) : 2 * price(run));
 	}
 }
 
@@ -204,34 +207,57 @@ size_t heartbeat_size(const struct worker *w)
 			return cursor_remaining(w->cursor); /* nobody to share with, nobody to ask */
 		floor = PACE_TARGET_NS;
 	}
-	if (run->even && threads == max_threads(run))
+	if (run->even && threads == max_threads(run) && w->pace.ns_per_unit * (double)run->cut.total < EVEN_NS)
 		return batch_next(&w->pace, &run->cut, w->cursor, threads, floor);
 	return pace_next(&w->pace, &run->cut, w->cursor, threads, floor, (double)(w->now - run->begin));
 }
 
-/* Did a unit of the helpers' cost about what one of the caller's did? Up to twice as much is made up for (batch_next). */
-static bool is_even(const struct worker *caller, double ns_per_unit)
+/*
+ * Did a unit cost this thread about what it cost the last time? What differs less is made up for, if it is one thread of two
+ * that differs, or one of many (batch_next).
+ */
+static bool is_as_known(const struct worker *w)
+{
+	const struct run *run = w->run;
+	double now = (double)w->pace.ns, known = run->known.ns_per_unit * (double)w->pace.units;
+	double margin = max_threads(run) == 2 ? 1.5 : 1.3;
+
+	return now < margin * known && known < margin * now;
+}
+
+void heartbeat_leave(const struct worker *helper)
+{
+	if (helper->run->known.ns_per_unit > 0 && !is_as_known(helper))
+		atomic_store_explicit(&helper->run->uneven, true, memory_order_relaxed);
+}
+
+/* What a run with helpers shows of its work. Do they wait for each other? Are units even, or those of one thread dearer? */
+static void judge(const struct worker *caller, struct cost *cost)
 {
 	const struct run *run = caller->run;
-	size_t units = run->cut.total - caller->pace.units;
-	uint64_t ns = atomic_load_explicit(&run->busy_ns, memory_order_relaxed);
-	double theirs = (double)ns / (double)units;
+	uint64_t all = caller->pace.ns + atomic_load_explicit(&run->busy_ns, memory_order_relaxed);
 
-	if (units == 0 || (double)(caller->pace.ns + ns) >= EVEN_NS)
-		return run->known.even;
-	return theirs < 1.5 * ns_per_unit && ns_per_unit < 1.5 * theirs;
+	cost->flags &= ~(unsigned)COST_WAITS;
+	if (max_threads(run) < run->nr_holes)
+		cost->flags |= COST_WAITS;
+	/* In a long run each thread has had some of all units, unless it was cut in batches. */
+	if (run->known.ns_per_unit == 0 || ((double)all >= EVEN_NS && !run->even))
+		return;
+	cost->flags &= ~(unsigned)COST_EVEN;
+	if (is_as_known(caller) && !atomic_load_explicit(&run->uneven, memory_order_relaxed))
+		cost->flags |= COST_EVEN;
 }
 
 void heartbeat_end(struct worker *caller)
 {
 	struct run *run = caller->run;
 	bool alone = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) == 0;
-	bool helpers_wait = alone ? run->known.helpers_wait : max_threads(run) < run->nr_holes;
 
 	if (caller->pace.units) {
-		struct cost cost = cost_measured(caller->pace.units, caller->pace.ns, helpers_wait);
+		struct cost cost = cost_measured(caller->pace.units, caller->pace.ns, run->known);
 
-		cost.even = is_even(caller, cost.ns_per_unit);
+		if (!alone)
+			judge(caller, &cost);
 		cost_remember(run_identity(run), cost, run->known);
 	}
 	if (alone && run->nr_holes > 1)

@@ -23,6 +23,9 @@ void heartbeat(struct worker *w);
 size_t heartbeat_size(const struct worker *w);
 
 /* Remembers what the run has shown, when it went well. */
+/* By a helper that has done some of the run. */
+void heartbeat_leave(const struct worker *helper);
+
 void heartbeat_end(struct worker *caller);
 void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now);
 

@@ -131,20 +131,14 @@ const char *limits_table(char buffer[LIMITS_PATH])
 }
 
 /* Those who have asked for it know; others are told, once: they may wonder why the machine is so busy. */
-static void warn(const char *path)
-{
-	static bool warned;
-	char text[TABLE_WHY + 512];
-	int length = snprintf(text, sizeof(text),
-			      "ktask: %s cannot be used (%s). Other processes' helpers are not counted. "
-			      "(KTASK_TABLE=off: never, and no such message)\n",
-			      path, why_alone);
+static char warning[TABLE_WHY + 512];
+static atomic_flag warned = ATOMIC_FLAG_INIT;
 
-	if (warned)
-		return;
-	warned = true;
+void limits_warn(void)
+{
 	/* Nobody reads it: then not. */
-	if (write(STDERR_FILENO, text, (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1) < 0)
+	if (warning[0] && !atomic_flag_test_and_set_explicit(&warned, memory_order_relaxed) &&
+	    write(STDERR_FILENO, warning, strlen(warning)) < 0)
 		return;
 }
 
@@ -199,7 +193,10 @@ bool limits_join(void)
 			seats = member.table->seats;
 			mine = (uint32_t)member.row + 1;
 		} else {
-			warn(path);
+			snprintf(warning, sizeof(warning),
+				 "ktask: %s cannot be used (%s). Other processes' helpers are not counted. "
+				 "(KTASK_TABLE=off: never, and no such message)\n",
+				 path, why_alone);
 		}
 	}
 	atomic_store_explicit(&joined, true, memory_order_release);

@@ -39,6 +39,9 @@ void limits_reset(void);
  * seat is taken. False: somebody is just in the way, try again later.
  */
 bool limits_join(void);
+
+/* By the same thread afterwards, without any lock, since it may have to wait: says on stderr, once, if it cannot be used. */
+void limits_warn(void);
 bool limits_joined(void);
 
 /* One more helper of this process, if it may have one more. */

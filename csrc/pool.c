@@ -62,8 +62,9 @@
  *      worst is once too often. A restore that comes late may hit a helper that another team has willed meanwhile: its caller
  *      wills again when it looks the next time. A lent CPU goes back when the helper is placed for its next call; of
  *      that only its owner is told, by the mark. The helper may end its thread at any time, so here it is known by
- *      its tid, which may be nobody's any more, and not by helper->thread, whose memory goes with it. The tid is 0 from
- *      when another thread is made until that one has come up: it has been lent nothing.
+ *      its tid, which may be nobody's any more (or, if the kernel has come round all numbers in that moment, somebody
+ *      else's), and not by helper->thread, whose memory goes with it. The tid is 0 from when another thread is made until
+ *      that one has come up: it has been lent nothing.
  *
  * A thread function may end its thread. A helper then does steps 6 and 7 on its way out (helper_ends), and is born again
  * when it is called. A caller gathers before its stack goes (abandon in run.c).
@@ -167,6 +168,12 @@ unsigned pool_forks(void)
 	return atomic_load_explicit(&pool.forks, memory_order_relaxed);
 }
 
+/* Others may ask before the pool stands, when what is measured is all the same to them. */
+static bool is_fixed(void)
+{
+	return atomic_load_explicit(&pool.fixed_wake, memory_order_relaxed);
+}
+
 uint64_t pool_wake_ns(void)
 {
 	return atomic_load_explicit(&pool.wake_ns, memory_order_relaxed);
@@ -181,7 +188,7 @@ void pool_doubt_answers(void)
 {
 	uint32_t answer = atomic_load_explicit(&pool.answer_ns, memory_order_relaxed);
 
-	if (!pool.fixed_wake)
+	if (!is_fixed())
 		atomic_store_explicit(&pool.answer_ns, answer - answer / 128, memory_order_relaxed);
 }
 
@@ -198,7 +205,7 @@ void pool_woke(uint64_t ns)
 	uint32_t old = atomic_load_explicit(&pool.wake_ns, memory_order_relaxed);
 	int64_t now = ns > LONGEST_NS ? LONGEST_NS : (int64_t)ns;
 
-	if (!pool.fixed_wake)
+	if (!is_fixed())
 		atomic_store_explicit(&pool.wake_ns, (uint32_t)(old + (now - old) / 8), memory_order_relaxed);
 }
 
@@ -210,7 +217,7 @@ static void step_answer(bool up)
 {
 	uint32_t old = atomic_load_explicit(&pool.answer_ns, memory_order_relaxed), step = old / 16 + 1;
 
-	if (!pool.fixed_wake && (up ? old < LONGEST_NS : old > step))
+	if (!is_fixed() && (up ? old < LONGEST_NS : old > step))
 		atomic_store_explicit(&pool.answer_ns, up ? old + step : old - step, memory_order_relaxed);
 }
 
@@ -225,7 +232,7 @@ void pool_answered_awake(uint64_t ns)
 	uint32_t old = atomic_load_explicit(&pool.warm_ns, memory_order_relaxed), step = old / 32;
 	uint64_t now = WARM_NS + WARM_ANSWERS * ns;
 
-	if (pool.fixed_wake)
+	if (is_fixed())
 		return;
 	if (now > old + 2 * step)
 		atomic_store_explicit(&pool.warm_ns, old + step, memory_order_relaxed);
@@ -341,9 +348,9 @@ static bool make_tables(void)
 {
 	long wake_ns = number_from_environment("KTASK_WAKE_NS", -1, 1000000000);
 
-	pool.fixed_wake = wake_ns >= 0;
-	pool.wake_ns = pool.fixed_wake ? (uint32_t)wake_ns : FIRST_WAKE_NS;
-	pool.answer_ns = pool.fixed_wake ? (uint32_t)wake_ns : FIRST_ANSWER_NS;
+	atomic_store_explicit(&pool.fixed_wake, wake_ns >= 0, memory_order_relaxed);
+	if (is_fixed())
+		pool.wake_ns = pool.answer_ns = (uint32_t)wake_ns;
 	fsroot_init();
 	if (!topology_read(&pool.topology) || !share_out_helpers())
 		return false;
@@ -436,6 +443,7 @@ static void after_fork_in_child(void)
 	limits_reset();
 	pool_reset_surveyors();
 	caller_seated = false;
+	not_gathered = NULL;
 }
 
 static bool handles_forks;

@@ -3,6 +3,7 @@
 #ifndef KTASK_POOL_H
 #define KTASK_POOL_H
 
+#include "thread_local.h"
 #include "topology.h"
 #include "trace.h"
 
@@ -132,5 +133,14 @@ unsigned team_size(const struct team *team);
  * the others, for timeout_ns at most. True: all are gone, and what they wrote can be read.
  */
 bool team_gather(struct team *team, uint64_t timeout_ns);
+
+/* The outermost of this thread's teams that has been enrolled for helpers and is not gathered yet, in the thread's own view. */
+extern THREAD_LOCAL const struct team *not_gathered;
+
+/*
+ * By a caller who is about to write a new run of so many bytes there: ends the program if that is also the memory of an
+ * earlier one, which helpers are at work on (longjmp.c).
+ */
+void look_for_left(uintptr_t run, size_t size);
 
 #endif

@@ -60,13 +60,13 @@ struct pool {
 	_Atomic uint32_t wake_ns;
 	_Atomic uint32_t answer_ns;
 	_Atomic uint32_t warm_ns;
+	_Atomic bool fixed_wake;	   /* KTASK_WAKE_NS: the three above stay as they are */
 	_Atomic uint32_t coming;	   /* threads that were made but have not come up; a futex */
 	_Atomic uint64_t no_births_before; /* when no thread could be made, another try has to wait */
 
 	/* Written once, before state becomes STARTED or NO_POOL. */
 	const char *why_off;
 	bool oversubscribed; /* KTASK_HELPERS: helpers may be more than there are CPUs for them */
-	bool fixed_wake;     /* KTASK_WAKE_NS */
 	sigset_t signals;    /* blocked in the thread that made the pool, and so in children of helpers */
 	bool stubborn;	     /* KTASK_RETREAT=off: helpers stay whoever else is there */
 	int nr_helpers;

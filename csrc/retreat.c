@@ -14,7 +14,7 @@
  *     the usual case: woken beside somebody who works, it has to wait until that one's time slice is over. The neighbour
  *     has lost nothing then but a look at the clock. The same if it was sent home before it came at all; and callers
  *     that were never answered for a millisecond in all need no helper to tell them (team.c). Soon after a pause, an eighth
- *     of that will do: most likely the neighbour is still there, and each call costs as much as a wake.
+ *     of that will do (or what three answers take): most likely the neighbour is still there, and each call costs as much as a wake.
  *   - One that works looks between chunks, twice in a millisecond, and goes home when it waited for a good part of the
  *     time.
  *
@@ -221,12 +221,13 @@ bool retreat_forbids(int helpers)
 	return word && helpers >= (int)(word & ROOM) && clock_ns() < end_of(word);
 }
 
-uint64_t retreat_patience_ns(void)
+uint64_t retreat_patience_ns(uint64_t answer_ns)
 {
 	uint64_t word = atomic_load_explicit(&pause_word, memory_order_relaxed);
+	uint64_t least = 3 * answer_ns > PATIENCE_NS / 8 ? 3 * answer_ns : PATIENCE_NS / 8;
 	bool soon = word && clock_ns() < end_of(word) + ns_of(doubled_of(word));
 
-	return soon ? PATIENCE_NS / 8 : PATIENCE_NS;
+	return soon && least < PATIENCE_NS ? least : PATIENCE_NS;
 }
 
 uint64_t retreat_pause_ns(void)

@@ -44,8 +44,8 @@ void retreat(int others);
 /* Should no more helpers be called now, if so many are at work? */
 bool retreat_forbids(int helpers);
 
-/* Calls that nobody came to, for so long in all, mean that somebody else is on the CPUs. */
-uint64_t retreat_patience_ns(void);
+/* Calls that nobody came to, for so long in all, mean that somebody else is on the CPUs, if helpers usually take answer_ns. */
+uint64_t retreat_patience_ns(uint64_t answer_ns);
 
 /* How long the pause lasts after the last retreat, in ns; 0: it is over. */
 uint64_t retreat_pause_ns(void);

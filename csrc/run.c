@@ -172,6 +172,7 @@ static void help(struct team *team, int helper, int node, uint64_t now)
 		atomic_fetch_add_explicit(&run->chunks, w.chunks, memory_order_relaxed);
 		atomic_fetch_add_explicit(&run->threads, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&run->busy_ns, w.pace.ns, memory_order_relaxed);
+		heartbeat_leave(&w);
 	}
 	if (team->trace)
 		record_all(&w, KTASK_EVENT_STAY, w.joined, clock_ns(), 0);
@@ -235,6 +236,7 @@ static void prepare(struct run *run, struct chunk *holes)
 	atomic_init(&run->chunks, 0);
 	atomic_init(&run->threads, 0);
 	atomic_init(&run->busy_ns, 0);
+	atomic_init(&run->uneven, false);
 	atomic_init(&run->max_threads, run->nr_holes);
 	atomic_init(&run->ns_per_unit, 0);
 	team_init(&run->team, help, run->nr_holes - 1);
@@ -275,7 +277,7 @@ static int run_cut(struct run *run)
 	error = atomic_load_explicit(&run->error, memory_order_relaxed);
 	if (error && run->ctl.kc_undo_func)
 		undone = undo_finished(&run->cut, &run->holes, &run->ctl);
-	if (error || (run->ctl.kc_report && atomic_load_explicit(&run->team.nr_called, memory_order_relaxed)))
+	if (error || atomic_load_explicit(&run->team.nr_called, memory_order_relaxed))
 		caller.now = clock_ns(); /* else since its last chunk next to nothing has happened */
 	if (!error)
 		heartbeat_end(&caller);
@@ -312,8 +314,11 @@ static int run_at_once(const struct run *run, const struct ktask_node *node)
 int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *ctl)
 {
 	struct run run;
-	int error = take_ctl(&run.ctl, ctl);
+	int error;
 
+	if (not_gathered)
+		look_for_left((uintptr_t)&run, sizeof(run));
+	error = take_ctl(&run.ctl, ctl);
 	if (!error)
 		error = check_nodes(nodes, nr_nodes);
 	if (error)

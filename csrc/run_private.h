@@ -29,10 +29,11 @@ struct run {
 	bool chunk_failed;
 	struct chunk failed;
 
-	/* What helpers have done, each of them added when it leaves. */
+	/* What helpers have done, each of them added when it leaves; and did units cost one of them more or less than known? */
 	_Alignas(64) _Atomic size_t chunks;
 	_Atomic unsigned threads;
 	_Atomic uint64_t busy_ns;
+	_Atomic bool uneven;
 
 	/* Threads there may be, the caller included; one less for each helper that went home because it waited. */
 	_Atomic unsigned max_threads;

@@ -56,8 +56,11 @@ extern "C" {
 /*
  * Does the units from start up to, not including, end. Called from several threads at once, never twice for a unit.
  * Returns KTASK_RETURN_SUCCESS, or any other value: then it has cleaned up after itself, as if the chunk had never
- * been started. It must not be left by longjmp(). One that ends its thread (pthread_exit(), pthread_cancel()) fails the
- * run with -ECANCELED if that is a helper; if it is the caller, that ends when all helpers have, and nothing is undone.
+ * been started. One that ends its thread (pthread_exit(), pthread_cancel()) fails the run with -ECANCELED if that is a
+ * helper; if it is the caller, that ends when all helpers have, and nothing is undone.
+ *
+ * It must not be left by longjmp(), nor may the stack that it runs on be copied away meanwhile (greenlets): with helpers at
+ * work that is undefined. The next run at that place of the stack tells so, and ends the program.
  *
  * Helpers have the stack of any thread (ulimit -s, 8 MiB as a rule), with a guard page behind it. Signals are blocked in
  * them. A child of fork() has the program's signals, but what posix_spawn(), vfork() and the like start from a helper

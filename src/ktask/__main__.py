@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -263,7 +264,7 @@ def draw(described: dict[str, Any], file: Path) -> int:
 
 def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known, as names and values for people; a build without threads knows little of the machine."""
-    environment = " ".join(f"{name}={value}" for name, value in described["environment"].items())
+    environment = " ".join(map(setting, described["environment"].items()))
     lines = [*machine(described), *pool(described)] if "nodes" in described else []
     if described["memory_bytes"] is not None:
         lines += [
@@ -271,6 +272,16 @@ def facts(described: dict[str, Any]) -> list[tuple[str, str]]:
             ("Load", f"{described['load']:.1f} in the last minute"),
         ]
     return [*lines, ("Nice", str(described["nice"])), ("Environment", environment or "no KTASK variables")]
+
+
+NUMBERS = ("KTASK_HELPERS", "KTASK_MAX_HELPERS", "KTASK_WAKE_NS")
+
+
+def setting(item: tuple[str, str]) -> str:
+    """A variable of the environment, and whether it counts for nothing (csrc/environment.h)."""
+    name, value = item
+    ignored = name in NUMBERS and value and not re.fullmatch(r"\s*\+?[0-9]+", value)
+    return f"{name}={value}" + (" (ignored: not a number from 0 on)" if ignored else "")
 
 
 def machine(described: dict[str, Any]) -> list[tuple[str, str]]:

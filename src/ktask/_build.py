@@ -221,6 +221,13 @@ static int py_run(uintptr_t start, size_t size, const struct ktask_ctl *ctl, str
 
 static int py_poll(size_t done, size_t total, void *arg);
 
+/*
+ * In loops of so many iterations, chunks end at multiples of ALIGNED: then vectors of what iterations write lie as they
+ * would in one long loop, on as few cache lines, and hardly any line is written by two threads. Loops of fewer
+ * iterations may have long ones, which had better be shared out one by one.
+ */
+enum { ALIGNED = 16, ALIGNED_FROM = 1 << 16 };
+
 /* Called by compiled code, with what was compiled along with it (_loop_numba.py). */
 static int py_run_loop(size_t n, size_t min_chunk, size_t max_threads, ktask_thread_func chunk, void *arguments)
 {
@@ -228,6 +235,7 @@ static int py_run_loop(size_t n, size_t min_chunk, size_t max_threads, ktask_thr
     DEFINE_KTASK_CTL(ctl, chunk, arguments, min_chunk);
 
     ktask_ctl_set_max_threads(&ctl, max_threads);
+    ktask_ctl_set_align(&ctl, n >= ALIGNED_FROM ? ALIGNED : 0);
     ktask_ctl_set_poll_func(&ctl, py_poll, NULL);
     return py_run_numa(&node, 1, &ctl, NULL);
 }
@@ -250,10 +258,12 @@ static int py_max_helpers(void)
     return pool_most_helpers();
 }
 
-/* What a unit cost the last time, in ns; 0: not known. */
+/* What a unit cost the last time, in ns; 0: not known, or not to be relied on. */
 static double py_recall(uintptr_t identity)
 {
-    return cost_recall((const void *)identity).ns_per_unit;
+    struct cost known = cost_recall((const void *)identity);
+
+    return known.flags & COST_VARIES ? 0 : known.ns_per_unit;
 }
 
 /* Python has done a run by itself, as one chunk. */
@@ -262,7 +272,7 @@ static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error
     struct cost known = cost_recall((const void *)identity);
 
     if (!error)
-        cost_remember((const void *)identity, cost_measured(units, ns, known.helpers_wait), known);
+        cost_remember((const void *)identity, cost_measured(units, ns, known), known);
     if (trace_is_on())
         trace_done((const void *)identity, units, ns, error, pool_tid());
     last_report = (struct ktask_report){

@@ -180,10 +180,12 @@ def loop_body_of(value: object, *, takes_arg: bool) -> Function:
         return function_of(value, THREAD)._replace(any_result=True)
     if takes_arg:
         _check_python(value, THREAD)
-    elif accepts(value, 2) or not accepts(value, 3):
-        _check_python(value, LOOP_BODY)
-        return Function(0, value, value, takes_arg=False, any_result=True)
-    return Function(0, value, value, any_result=True)
+    elif accepts(value, 2):
+        _check_works(value, LOOP_BODY)
+        return Function(0, value, value, False, True)
+    else:
+        _check_python(value, THREAD if accepts(value, 3) else LOOP_BODY)
+    return Function(0, value, value, True, True)
 
 
 def is_python(value: object) -> TypeGuard[Callable[..., Any]]:
@@ -219,12 +221,17 @@ def accepts(function: Callable[..., Any], nr: int) -> bool:
 
 
 def _check_python(function: Callable[..., Any], role: Role) -> None:
-    """Raises TypeError if a Python callable cannot take the role's arguments, or would not do anything if called."""
+    """Raises TypeError if a Python callable cannot take the role's arguments, or does no work."""
     if not accepts(function, len(role.parameters)):
         raise TypeError(
             f"the {role} is called with {len(role.parameters)} arguments, which {function!r} does not take"
             f"{_signature(function)}"
         )
+    _check_works(function, role)
+
+
+def _check_works(function: Callable[..., Any], role: Role) -> None:
+    """Raises TypeError if a Python callable would not do anything if called."""
     flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
     if flags & (inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
         raise TypeError(

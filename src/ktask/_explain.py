@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ktask._call import RAISED
 from ktask._core import lib
 from ktask._info import info
 from ktask._run import Report, last_report
@@ -39,7 +40,7 @@ class Explanation:
             return "No run with any work has ended in this thread."
         lines = [
             f"The run took {duration(r.seconds)}: {some(r.chunks, 'chunk')} on {some(r.threads, 'thread')}"
-            + (f"; it failed with {r.error}" if r.error else "")
+            + ("; an exception ended it" if r.error == RAISED else f"; it failed with {r.error}" if r.error else "")
             + (f", and {some(r.undone, 'range')} of it {'was' if r.undone == 1 else 'were'} undone" if r.undone else "")
             + "."
         ]

@@ -98,6 +98,9 @@ def loop(
 class Loop:
     """A loop made by ``@loop``."""
 
+    # What each call looks at has a place of its own; what update_wrapper() copies is in a dict.
+    __slots__ = ("__dict__", "__weakref__", "_ascending", "accumulators")
+
     def __init__(
         self,
         body: Callable[..., Any],
@@ -125,13 +128,26 @@ class Loop:
 
     def __call__(self, n_or_range: int | range, *arguments: Any) -> Any:
         """Runs the loop over ``range(n)`` or a range."""
+        n, run = n_or_range, self._ascending
+        if type(n) is range and n.start == 0 and n.step == 1:
+            n = len(n)
+        if run is None or type(n) is not int or not 0 <= n <= MAX_SIZE:
+            return self._call(n_or_range, arguments)
+        try:  # as it mostly is
+            result = run(n, 0, *arguments)
+        except Exception as e:
+            self._explain(e, arguments)
+        error, value = result if self.accumulators else (result, None)
+        if error:
+            raise self._failure(error, range(n))
+        return value
+
+    def _call(self, n_or_range: Any, arguments: tuple[Any, ...]) -> Any:
+        """Everything that may come."""
         if not self._parallel:
             return self.serial(n_or_range, *arguments)
-        if type(n_or_range) is range:
-            n, start, step = len(n_or_range), n_or_range.start, n_or_range.step
-        else:
-            is_size = type(n_or_range) is int and 0 <= n_or_range <= MAX_SIZE
-            n, start, step = n_or_range if is_size else size_of(n_or_range, "n_or_range"), 0, 1
+        indexes = n_or_range if type(n_or_range) is range else range(size_of(n_or_range, "n_or_range"))
+        n, start, step = len(indexes), indexes.start, indexes.step
         try:
             if step == 1 and start >= 0:
                 result = (self._ascending or self._compile(True))(n, start, *arguments)
@@ -141,13 +157,10 @@ class Loop:
             raise
         except Exception as e:
             self._explain(e, arguments)
-        if self.accumulators:
-            error, result = result[0], result[1] if len(result) == 2 else result[1:]
-        else:
-            error, result = result, None
+        error, value = result if self.accumulators else (result, None)
         if error:
-            raise self._failure(error, range(start, start + step * n, step))
-        return result
+            raise self._failure(error, indexes)
+        return value
 
     def serial(self, n_or_range: int | range, *arguments: Any) -> Any:
         """Runs the loop as plain Python, one iteration after the other: for debuggers, and to see what it raises."""
@@ -314,7 +327,8 @@ class Source:
         lines += [f"    {a} = __init_{a}" for a in accumulators]
         lines += ["    for __t in range(__threads):"]
         lines += [f"        {a} = {combine.format(a, f'__{a}[__t, 0]')}" for a, _, combine in self.accumulators]
-        return [*lines, f"    return __error, {', '.join(accumulators)}"]
+        values = accumulators[0] if len(accumulators) == 1 else f"({', '.join(accumulators)})"
+        return [*lines, f"    return __error, {values}"]
 
     def _given(self, accumulators: list[str], ascending: bool) -> list[str]:
         """What a chunk has to know, besides its ends."""

@@ -126,11 +126,11 @@ def run_numa(nodes: Iterable[Node], ctl: Ctl) -> None:
         raise TypeError(f"nodes must be several, such as [{nodes!r}]")
     checked = []
     for i, node in enumerate(nodes):
+        if i == lib.KTASK_MAX_NODES:
+            raise ValueError(f"a task may have {lib.KTASK_MAX_NODES} nodes, and not one more")
         if not isinstance(node, Node):
             raise TypeError(f"nodes[{i}] must be a ktask.Node, not {type(node).__name__}: {node!r}")
         checked.append(Node(node.start, size_of(node.size, f"nodes[{i}].size"), _nid_of(node.nid, i)))
-    if len(checked) > lib.KTASK_MAX_NODES:
-        raise ValueError(f"a task may have {lib.KTASK_MAX_NODES} nodes, not {len(checked)}")
     total = sum(n.size for n in checked)
     if total > MAX_SIZE:
         raise OverflowError(f"the nodes' sizes add up to {total}; the most is {MAX_SIZE}")
@@ -275,8 +275,8 @@ def parallel_for(
     body = loop_body_of(func, takes_arg=arg is not NO_ARG)
     if arg is NO_ARG:
         arg = None
-    options = (undo, max_threads, align, progress, trace, data)
-    plain = body.python is not None and type(min_chunk) is int and min_chunk == 1 and all(o is None for o in options)
+    plain = undo is max_threads is align is progress is trace is data is None  # as most calls are
+    plain = plain and body.python is not None and type(min_chunk) is int and min_chunk == 1
     if plain and 0 < lib.py_recall(body.identity) * len(indexes) < DIRECT_NS:
         _run_directly(body, indexes, arg)
         return

@@ -63,7 +63,7 @@ class Event:
 TITLE = "ktask: who did what when"
 
 TOUCHED = 1 << 20
-"""Events that are recorded without the system having to find memory for them meanwhile; many more are found as they come."""
+"""Room for no more events than this is touched when it is made; of more, the system finds the memory as they come."""
 
 
 def room_for(events: int) -> Any:

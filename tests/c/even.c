@@ -8,16 +8,19 @@
 
 #include "../../csrc/chunk.h"
 
-enum { UNITS = 1024 };
+#include <time.h>
+
+enum { UNITS = 1024, RUN_NS = 30000 };
 
 static const char work;
+static uintptr_t times;	     /* divisions that take as long as a unit is to take */
 static volatile double sink; /* what could be stored here cannot be left out */
 
-static void divide(uintptr_t times)
+static void divide(uintptr_t n)
 {
 	double x = 1;
 
-	for (uintptr_t i = 1; i <= times; i++)
+	for (uintptr_t i = 1; i <= n; i++)
 		x += 1.0 / (double)i;
 	if (x < 0)
 		sink = x;
@@ -26,7 +29,7 @@ static void divide(uintptr_t times)
 static int even(void *start, void *end, void *arg)
 {
 	(void)arg;
-	divide(8 * ((uintptr_t)end - (uintptr_t)start));
+	divide(times * ((uintptr_t)end - (uintptr_t)start));
 	return KTASK_RETURN_SUCCESS;
 }
 
@@ -35,8 +38,25 @@ static int steep(void *start, void *end, void *arg)
 {
 	(void)arg;
 	for (uintptr_t i = (uintptr_t)start; i < (uintptr_t)end; i++)
-		divide(i < UNITS / 4 ? 29 : 1);
+		divide(i < UNITS / 4 ? 4 * times : times / 8);
 	return KTASK_RETURN_SUCCESS;
+}
+
+static void calibrate(void)
+{
+	struct timespec begin, end;
+	double best = 1e9;
+
+	for (int i = 0; i < 20; i++) {
+		double ns;
+
+		clock_gettime(CLOCK_MONOTONIC, &begin);
+		divide(10000);
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		ns = (double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec);
+		best = ns < best ? ns : best;
+	}
+	times = (uintptr_t)(RUN_NS / (best / 10000) / UNITS) + 1;
 }
 
 static struct ktask_report run(ktask_thread_func func)
@@ -52,7 +72,7 @@ static struct ktask_report run(ktask_thread_func func)
 
 static void until_known_as(bool is_even)
 {
-	while (cost_recall(&work).even != is_even)
+	while (!(cost_recall(&work).flags & COST_EVEN) == is_even)
 		run(is_even ? even : steep);
 }
 
@@ -61,12 +81,13 @@ int main(void)
 	setenv("KTASK_RETREAT", "off", 1); /* whoever else is on the CPUs: now and then both threads run */
 	if (ktask_max_threads() == 1)
 		return SKIPPED;
-	CHECK(!cost_recall(&work).even);
+	calibrate();
+	CHECK(!(cost_recall(&work).flags & COST_EVEN));
 	until_known_as(true);
 	until_known_as(false);
 	until_known_as(true);
 
-	/* Two batches: three eighths each, and the rest. By the rule for all other work there are more than seven. */
+	/* Three batches: three eighths each, three eighths of the rest, and what is left. By the rule for other work it is more. */
 	for (struct ktask_report r = run(even); r.kr_threads != 2 || r.kr_chunks > 6; r = run(even))
 		;
 	return 0;

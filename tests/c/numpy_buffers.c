@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The memory of large arrays: never anybody else's as well, kept for the next one, and no more of it than is allowed. */
 #include "check.h"
+#include "fsroot.h"
 
 #include "buffers.h"
 #include "ktask.h"
@@ -215,6 +216,58 @@ static void parts_may_differ(void)
 	buffers_drop();
 }
 
+/* How much of 64 MiB is kept that came in two parts, by a process that has not asked for a block before. */
+static size_t kept_of_two(void)
+{
+	void *first, *second;
+
+	buffers_keep(true);
+	first = get(32), second = get(32);
+	put(first);
+	put(second);
+	return buffers_drop();
+}
+
+static void a_part_is_kept(void)
+{
+	CHECK(kept_of_two() == 32 * (size_t)MIB);
+}
+
+static void all_is_kept(void)
+{
+	CHECK(kept_of_two() == 64 * (size_t)MIB);
+}
+
+static void nothing_is_kept(void)
+{
+	CHECK(kept_of_two() == 0);
+}
+
+/* In children, since the memory of another machine is looked at. */
+static void no_more_is_kept_than_the_cgroups_allow(void)
+{
+	static const char *const limits[][2] = { { "/cg/a/b/memory.max", "/cg/a/memory.max" },
+						 { "/mem/a/b/memory.limit_in_bytes", "/mem/a/memory.limit_in_bytes" } };
+
+	for (int v = 0; v < 2; v++) {
+		fsroot_make();
+		fsroot_write("/proc/self/cgroup", v == 0 ? "0::/a/b\n" : "5:cpu:/none\n7:memory:/a/b\n0::/a/b\n");
+		fsroot_write("/proc/self/mountinfo", "1 2 0:3 / /cg rw - cgroup2 cgroup2 rw\n"
+						     "1 2 0:4 / /mem rw - cgroup cgroup rw,memory\n");
+		in_child(all_is_kept); /* there are no such files */
+		fsroot_write(limits[v][0], v == 0 ? "max\n" : "9223372036854771712\n");
+		fsroot_write(limits[v][1], "900000000\n"); /* a 16th is 56 MB */
+		in_child(a_part_is_kept);
+		fsroot_write(limits[v][0], "500000000\n");
+		in_child(nothing_is_kept);
+		fsroot_write(limits[v][0], "9000000000\n");
+		fsroot_write(limits[v][1], "9000000000\n");
+		in_child(all_is_kept);
+		fsroot_remove();
+	}
+	/* What is tested next looks there as well, and finds no limit. */
+}
+
 int main(void)
 {
 	struct numpy_memory theirs = { .context = &memory,
@@ -225,6 +278,7 @@ int main(void)
 
 	memory = buffers_before(&theirs, true);
 	CHECK(memory == buffers_before(&theirs, true));
+	no_more_is_kept_than_the_cgroups_allow();
 	nothing_is_kept_unless_asked_for();
 	buffers_keep(true);
 	blocks_are_used_again();

@@ -81,10 +81,10 @@ static const char *many(char c, int n)
 	return text;
 }
 
-static void check_membership(const char *text, bool unified, const char *expected)
+static void check_membership(const char *text, const char *controller, const char *expected)
 {
 	char path[FSROOT_PATH];
-	bool found = cgroup_parse_membership(text, unified, path);
+	bool found = cgroup_parse_membership(text, controller, path);
 
 	CHECK(found == (expected != NULL));
 	CHECK(!expected || strcmp(path, expected) == 0);
@@ -96,27 +96,28 @@ static void memberships(void)
 	static const char nonsense[] = "0\n0:\n:::/\n00::/no\n1::/no\n0:x:/no\n\n4:cpus,acpu,cp:/no\n0::/last";
 	char line[2 * FSROOT_PATH];
 
-	check_membership(hybrid, true, "/u");
-	check_membership(hybrid, false, "/a:b");
-	check_membership(nonsense, true, "/last");
-	check_membership(nonsense, false, NULL);
-	check_membership("", true, NULL);
-	check_membership("4:cpu:/only", false, "/only");
-	check_membership("4:cpu:/only", true, NULL);
+	check_membership(hybrid, NULL, "/u");
+	check_membership(hybrid, "cpu", "/a:b");
+	check_membership(hybrid, "pids", "/p");
+	check_membership(nonsense, NULL, "/last");
+	check_membership(nonsense, "cpu", NULL);
+	check_membership("", NULL, NULL);
+	check_membership("4:cpu:/only", "cpu", "/only");
+	check_membership("4:cpu:/only", NULL, NULL);
 	for (int length = FSROOT_PATH - 2; length <= FSROOT_PATH; length++) {
 		snprintf(line, sizeof(line), "0::%s\n", many('x', length));
-		check_membership(line, true, length < FSROOT_PATH ? many('x', length) : NULL);
+		check_membership(line, NULL, length < FSROOT_PATH ? many('x', length) : NULL);
 	}
 }
 
-static void check_mount(const char *line, bool unified, const char *root, const char *point)
+static void check_mount(const char *line, const char *controller, const char *root, const char *point)
 {
 	struct cgroup_mount mount;
-	bool is_one = cgroup_parse_mount(line, &mount);
+	bool is_one = cgroup_parse_mount(line, controller, &mount);
 
 	CHECK(is_one == (root != NULL));
 	if (is_one)
-		CHECK(mount.unified == unified && strcmp(mount.root, root) == 0 && strcmp(mount.point, point) == 0);
+		CHECK(strcmp(mount.root, root) == 0 && strcmp(mount.point, point) == 0);
 }
 
 static void mounts(void)
@@ -139,20 +140,20 @@ static void mounts(void)
 	};
 	char line[4 * FSROOT_PATH];
 
-	check_mount("1 2 3 / /mnt rw - cgroup2 none rw", true, "/", "/mnt");
-	check_mount("1 2 3 / /mnt rw - cgroup2", true, "/", "/mnt");
-	check_mount("1 2 3 /a /mnt rw shared:1 master:2 - cgroup none rw,cpuacct,cpu", false, "/a", "/mnt");
-	check_mount("1 2 3 /a /mnt rw - cgroup none cpu rest", false, "/a", "/mnt");
-	check_mount("1 2 3 /a\\040b\\134 /m\\04\\9nt\\ rw - cgroup2 none", true, "/a b\\", "/m\\04\\9nt\\");
+	check_mount("1 2 3 / /mnt rw - cgroup2 none rw", NULL, "/", "/mnt");
+	check_mount("1 2 3 / /mnt rw - cgroup2", NULL, "/", "/mnt");
+	check_mount("1 2 3 /a /mnt rw shared:1 master:2 - cgroup none rw,cpuacct,cpu", "cpu", "/a", "/mnt");
+	check_mount("1 2 3 /a /mnt rw - cgroup none cpu rest", "cpu", "/a", "/mnt");
+	check_mount("1 2 3 /a\\040b\\134 /m\\04\\9nt\\ rw - cgroup2 none", NULL, "/a b\\", "/m\\04\\9nt\\");
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-		check_mount(others[i], false, NULL, NULL);
+		check_mount(others[i], "cpu", NULL, NULL), check_mount(others[i], NULL, NULL, NULL);
 	for (int length = FSROOT_PATH - 2; length <= FSROOT_PATH; length++) {
 		const char *path = length < FSROOT_PATH ? many('x', length) : NULL;
 
 		snprintf(line, sizeof(line), "1 2 3 %s /mnt rw - cgroup2 none", many('x', length));
-		check_mount(line, true, path, "/mnt");
+		check_mount(line, NULL, path, "/mnt");
 		snprintf(line, sizeof(line), "1 2 3 / %s rw - cgroup2 none", many('x', length));
-		check_mount(line, true, path ? "/" : NULL, path);
+		check_mount(line, NULL, path ? "/" : NULL, path);
 	}
 }
 

@@ -340,10 +340,12 @@ static void files(void)
 /* After a retreat callers are quick to take silence for another sign, until as much time as the pause has passed. */
 static void patience(void)
 {
-	CHECK(retreat_patience_ns() == 1000000);
+	CHECK(retreat_patience_ns(20000) == 1000000);
 	retreat(0);
-	CHECK(retreat_patience_ns() == 125000 || retreat_pause_ns() == 0);
-	while (retreat_patience_ns() != 1000000)
+	CHECK(retreat_patience_ns(20000) == 125000 || retreat_pause_ns() == 0);
+	CHECK(retreat_patience_ns(50000) == 150000 || retreat_pause_ns() == 0);
+	CHECK(retreat_patience_ns(500000) == 1000000);
+	while (retreat_patience_ns(20000) != 1000000)
 		;
 	CHECK(retreat_pause_ns() == 0);
 }

@@ -5,6 +5,9 @@
  */
 #include "check.h"
 
+#include <stdbool.h>
+#include <time.h>
+
 #include "../../csrc/chunk.h"
 
 enum { UNITS = 8 };
@@ -40,7 +43,7 @@ static unsigned char *move(unsigned char *position, size_t size)
 }
 
 static const char quick, refused;
-static const struct cost one_ns = { .ns_per_unit = 1 }, unknown = { 0 };
+static const struct cost one_ns = { .ns_per_unit = 1 }, unknown = { 0 }, waiting = { .flags = COST_WAITS };
 
 /* Runs all units, known to take 1 ns each. */
 static int run(struct seen *seen, struct ktask_ctl *ctl)
@@ -119,31 +122,34 @@ static void sizes_are_looked_at(void)
 static void memory_keeps_what_is_news(void)
 {
 	static const char work;
-	struct cost long_run = cost_measured(1000, 1000000, false);
+	struct cost long_run = cost_measured(1000, 1000000, unknown);
 
-	CHECK(long_run.ns_per_unit == 1000 && !long_run.rough);
+	CHECK(long_run.ns_per_unit == 1000 && !(long_run.flags & COST_ROUGH));
 	CHECK(cost_recall(&work).ns_per_unit == 0);
 	cost_remember(&work, long_run, unknown);
-	CHECK(cost_recall(&work).ns_per_unit > 999 && !cost_recall(&work).rough);
+	CHECK(cost_recall(&work).ns_per_unit > 999 && !(cost_recall(&work).flags & COST_ROUGH));
 
 	/* A unit alone took 900 ns more: that was the call, or a cold cache. */
-	cost_remember(&work, cost_measured(1, 1900, false), cost_recall(&work));
-	CHECK(cost_recall(&work).ns_per_unit < 1001 && !cost_recall(&work).confirmed);
+	cost_remember(&work, cost_measured(1, 1900, unknown), cost_recall(&work));
+	CHECK(cost_recall(&work).ns_per_unit < 1001 && !(cost_recall(&work).flags & COST_CONFIRMED));
 	/* It cannot be more than it took in all. */
-	cost_remember(&work, cost_measured(2, 500, false), cost_recall(&work));
-	CHECK(cost_recall(&work).rough && cost_recall(&work).ns_per_unit < 251);
+	cost_remember(&work, cost_measured(2, 500, unknown), cost_recall(&work));
+	CHECK((cost_recall(&work).flags & COST_ROUGH) && cost_recall(&work).ns_per_unit < 251);
 	/* A better measure replaces a rough one, whatever it says. */
-	cost_remember(&work, cost_measured(100, 50000, false), cost_recall(&work));
-	CHECK(!cost_recall(&work).rough && cost_recall(&work).ns_per_unit > 499 && !cost_recall(&work).confirmed);
+	cost_remember(&work, cost_measured(100, 50000, unknown), cost_recall(&work));
+	CHECK(!(cost_recall(&work).flags & COST_ROUGH) && cost_recall(&work).ns_per_unit > 499 &&
+	      !(cost_recall(&work).flags & COST_CONFIRMED));
 	/* About the same confirms it; that helpers wait is news. */
-	cost_remember(&work, cost_measured(100, 51000, false), cost_recall(&work));
-	CHECK(cost_recall(&work).ns_per_unit < 501 && cost_recall(&work).confirmed && !cost_recall(&work).rough);
-	cost_remember(&work, cost_measured(1, 1900, false), cost_recall(&work));
-	CHECK(cost_recall(&work).ns_per_unit < 501 && cost_recall(&work).confirmed);
-	cost_remember(&work, cost_measured(100, 51000, true), cost_recall(&work));
-	CHECK(cost_recall(&work).ns_per_unit > 509 && cost_recall(&work).helpers_wait && !cost_recall(&work).confirmed);
-	cost_remember(&work, cost_measured(100, 80000, false), cost_recall(&work));
-	CHECK(cost_recall(&work).ns_per_unit > 799 && !cost_recall(&work).helpers_wait);
+	cost_remember(&work, cost_measured(100, 51000, unknown), cost_recall(&work));
+	CHECK(cost_recall(&work).ns_per_unit < 501 && (cost_recall(&work).flags & COST_CONFIRMED) &&
+	      !(cost_recall(&work).flags & COST_ROUGH));
+	cost_remember(&work, cost_measured(1, 1900, unknown), cost_recall(&work));
+	CHECK(cost_recall(&work).ns_per_unit < 501 && (cost_recall(&work).flags & COST_CONFIRMED));
+	cost_remember(&work, cost_measured(100, 51000, waiting), cost_recall(&work));
+	CHECK(cost_recall(&work).ns_per_unit > 509 && (cost_recall(&work).flags & COST_WAITS) &&
+	      !(cost_recall(&work).flags & COST_CONFIRMED));
+	cost_remember(&work, cost_measured(100, 80000, unknown), cost_recall(&work));
+	CHECK(cost_recall(&work).ns_per_unit > 799 && !(cost_recall(&work).flags & COST_WAITS));
 }
 
 /* An eighth more or less is news, and any first measure. */
@@ -151,18 +157,19 @@ static void news(void)
 {
 	static const uint64_t differ[] = { 875000, 1125000, 1500000 }, same[] = { 876000, 1000000, 1124000 };
 	static const char work, rough;
-	struct cost before = cost_measured(1000, 1000000, false);
+	struct cost before = cost_measured(1000, 1000000, unknown);
 
 	for (int i = 0; i < 3; i++) {
 		cost_remember(&work, before, unknown);
-		cost_remember(&work, cost_measured(1000, differ[i], false), before);
-		CHECK(cost_recall(&work).ns_per_unit == (double)differ[i] / 1000 && !cost_recall(&work).confirmed);
+		cost_remember(&work, cost_measured(1000, differ[i], unknown), before);
+		CHECK(cost_recall(&work).ns_per_unit == (double)differ[i] / 1000 &&
+		      !(cost_recall(&work).flags & COST_CONFIRMED));
 		cost_remember(&work, before, unknown);
-		cost_remember(&work, cost_measured(1000, same[i], false), before);
-		CHECK(cost_recall(&work).ns_per_unit < 1001 && cost_recall(&work).confirmed);
+		cost_remember(&work, cost_measured(1000, same[i], unknown), before);
+		CHECK(cost_recall(&work).ns_per_unit < 1001 && (cost_recall(&work).flags & COST_CONFIRMED));
 	}
-	cost_remember(&rough, cost_measured(1, 500, false), unknown);
-	CHECK(cost_recall(&rough).ns_per_unit > 499 && cost_recall(&rough).rough);
+	cost_remember(&rough, cost_measured(1, 500, unknown), unknown);
+	CHECK(cost_recall(&rough).ns_per_unit > 499 && (cost_recall(&rough).flags & COST_ROUGH));
 }
 
 static void small_costs(void)
@@ -170,11 +177,13 @@ static void small_costs(void)
 	static const char work;
 	struct cost none = cost_recall(NULL);
 
-	CHECK(none.ns_per_unit == 0 && !none.helpers_wait && !none.rough && !none.confirmed);
-	CHECK(cost_measured(4, 0, false).ns_per_unit == 0.25); /* less than the clock can tell */
-	CHECK(cost_measured(1, 1999, false).rough && !cost_measured(1, 2000, false).rough);
-	cost_remember(&work, cost_measured(2000000, 1000000, false), unknown);
-	CHECK(cost_recall(&work).ns_per_unit == 0.5 && !cost_recall(&work).helpers_wait);
+	CHECK(none.ns_per_unit == 0 && !(none.flags & COST_WAITS) && !(none.flags & COST_ROUGH) &&
+	      !(none.flags & COST_CONFIRMED));
+	CHECK(cost_measured(4, 0, unknown).ns_per_unit == 0.25); /* less than the clock can tell */
+	CHECK((cost_measured(1, 1999, unknown).flags & COST_ROUGH) &&
+	      !(cost_measured(1, 2000, unknown).flags & COST_ROUGH));
+	cost_remember(&work, cost_measured(2000000, 1000000, unknown), unknown);
+	CHECK(cost_recall(&work).ns_per_unit == 0.5 && !(cost_recall(&work).flags & COST_WAITS));
 }
 
 /* Whatever the last bits of a cost, they do not say what it is not. */
@@ -183,11 +192,60 @@ static void costs_say_what_they_are(void)
 	static const char work;
 
 	for (size_t units = 1; units <= 100; units++) {
-		cost_remember(&work, cost_measured(units, 1000003, false), unknown);
-		CHECK(!cost_recall(&work).rough && !cost_recall(&work).confirmed);
-		CHECK(cost_recall(&work).ns_per_unit > 1000002.0 / (double)units);
-		CHECK(cost_recall(&work).ns_per_unit < 1000004.0 / (double)units);
+		cost_remember(&work, cost_measured(units, 1000003, unknown), unknown);
+		CHECK(!(cost_recall(&work).flags & COST_ROUGH) && !(cost_recall(&work).flags & COST_CONFIRMED));
+		CHECK(cost_recall(&work).ns_per_unit > 999990.0 / (double)units);
+		CHECK(cost_recall(&work).ns_per_unit < 1000010.0 / (double)units);
 	}
+}
+
+static void costs_may_vary(void)
+{
+	const unsigned both = COST_DECEIVED | COST_VARIES;
+	static const char work;
+	struct cost cheap = cost_measured(100, 3001, unknown), dear = cost_measured(100, 60001, cheap);
+	struct cost cheap_again = cost_measured(100, 3001, dear);
+
+	CHECK(!(cheap.flags & both));
+	CHECK(!(cost_measured(100, 60001, unknown).flags & both));
+	CHECK(!(cost_measured(100, 40001, cheap).flags & both)); /* no helper would have come in time */
+	CHECK(!(cost_measured(1000, 60001, cheap).flags & both));
+
+	CHECK((dear.flags & both) == COST_DECEIVED && (cheap_again.flags & both) == COST_DECEIVED);
+	CHECK((cost_measured(100, 60001, cheap_again).flags & both) == both);
+	CHECK(!(cost_measured(100, 3008, dear).flags & both)); /* forgotten, one time in 8 */
+
+	dear.flags |= COST_VARIES;
+	CHECK(cost_measured(100, 3008, dear).flags & COST_VARIES);
+	CHECK(!(cost_measured(100, 3072, dear).flags & both)); /* one time in 128 */
+	CHECK((cost_measured(100, 60416, cheap_again).flags & both) == both);
+	cost_remember(&work, dear, cheap);
+	CHECK((cost_recall(&work).flags & both) == both);
+}
+
+static int sleep_if(void *start, void *end, void *dear)
+{
+	struct timespec t = { .tv_nsec = 200000 };
+
+	for (uintptr_t n = (uintptr_t)end - (uintptr_t)start; *(bool *)dear && n; n--)
+		nanosleep(&t, NULL);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* Taken for a short one, a long run is one chunk; but not time and again, where it comes every other time. */
+static void long_runs_are_not_always_taken_for_short_ones(void)
+{
+	struct ktask_report report = KTASK_REPORT_INITIALIZER;
+	bool dear;
+	DEFINE_KTASK_CTL(ctl, sleep_if, &dear, 1);
+
+	ktask_ctl_set_report(&ctl, &report);
+	do {
+		dear = false;
+		CHECK(ktask_run(NULL, 10, &ctl) == KTASK_RETURN_SUCCESS);
+		dear = true;
+		CHECK(ktask_run(NULL, 10, &ctl) == KTASK_RETURN_SUCCESS);
+	} while (report.kr_chunks == 1);
 }
 
 int main(void)
@@ -201,5 +259,7 @@ int main(void)
 	news();
 	small_costs();
 	costs_say_what_they_are();
+	costs_may_vary();
+	long_runs_are_not_always_taken_for_short_ones();
 	return 0;
 }

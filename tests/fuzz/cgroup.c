@@ -12,12 +12,12 @@ static void require(bool condition)
 		abort();
 }
 
-static void mount_line(const char *line, const char *path)
+static void mount_line(const char *line, const char *controller, const char *path)
 {
 	struct cgroup_mount mount;
 	const char *below;
 
-	if (!cgroup_parse_mount(line, &mount))
+	if (!cgroup_parse_mount(line, controller, &mount))
 		return;
 	require(strlen(mount.root) < FSROOT_PATH && strlen(mount.point) < FSROOT_PATH);
 	below = cgroup_below(path, mount.root);
@@ -38,15 +38,16 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	text[size] = '\0';
 	if (cgroup_parse_max(text, &usec, &period))
 		require(period > 0);
-	for (int unified = 0; unified < 2; unified++) {
+	for (int i = 0; i < 3; i++) {
+		const char *controller = i == 0 ? "cpu" : i == 1 ? "memory" : NULL;
 		char *copy;
 
-		if (!cgroup_parse_membership(text, unified, path))
+		if (!cgroup_parse_membership(text, controller, path))
 			continue;
 		require(strlen(path) < FSROOT_PATH && !strchr(path, '\n'));
 		copy = strdup(text);
 		for (char *line = copy ? strtok(copy, "\n") : NULL; line; line = strtok(NULL, "\n"))
-			mount_line(line, path);
+			mount_line(line, controller, path);
 		free(copy);
 	}
 	free(text);

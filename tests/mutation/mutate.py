@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Seeds one small bug at a time and runs the tests that should notice: mutate.py [--sample N] [FILE ...]
+"""Seeds one small bug at a time and runs the tests that should notice: mutate.py [--sample N | --part K/N] [FILE ...]
 
 For C it works on tokens (comparisons, arithmetic, constants, jumps) and lines (statements left out), for Python on the
 syntax tree. A mutant that does not compile is none. One that no test notices survives: it is printed with its place,
@@ -33,7 +33,7 @@ PYTHON_TESTS = (
     "tests/python/test_parallel_for.py tests/python/test_bad_input.py tests/python/test_ctl.py "
     "tests/python/test_python_door.py tests/python/test_func_arg.py tests/python/test_function_kinds.py "
     "tests/python/test_progress.py tests/python/test_kernel_names.py tests/python/test_capsules.py "
-    "tests/python/test_nodes_of.py"
+    "tests/python/test_nodes_of.py tests/python/test_direct.py tests/python/test_fork.py"
 )
 FILES = [
     "csrc/chunk.c",
@@ -133,7 +133,10 @@ def python_mutants(file: str, text: str) -> Iterator[Mutant]:
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
         start, end = lines[node.lineno - 1] + node.col_offset, lines[node.end_lineno - 1] + node.end_col_offset
-        return Mutant(file, node.lineno, start, end, new, text.encode()[start:end].decode())
+        old = text.encode()[start:end].decode()
+        if isinstance(node, ast.Constant):
+            old += f" in {text.splitlines()[node.lineno - 1].strip()}"
+        return Mutant(file, node.lineno, start, end, new, old)
 
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in PY_COMPARE:
@@ -213,6 +216,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", default=FILES)
     parser.add_argument("--sample", type=int, help="only so many, chosen at random")
+    parser.add_argument("--part", default="1/1", help="the K-th of N parts, for when all would take too long")
     options = parser.parse_args()
     mutants: list[Mutant] = []
     for name in options.files:
@@ -220,6 +224,8 @@ def main() -> int:
             mutants += c_mutants(name, (ROOT / name).read_text("latin-1"))  # so that characters are bytes
         else:
             mutants += python_mutants(name, (ROOT / name).read_text())
+    part, parts = map(int, options.part.split("/"))
+    mutants = mutants[part - 1 :: parts]
     if options.sample is not None:
         mutants = random.sample(mutants, min(options.sample, len(mutants)))
     harmless = {

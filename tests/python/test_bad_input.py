@@ -113,6 +113,12 @@ def test_a_range_beyond_the_last_address(start: int) -> None:
         ktask.run_numa([node(start, 5)], ktask.Ctl(c_never))
 
 
+def test_a_range_up_to_the_last_address() -> None:
+    """Its end would be NULL."""
+    with pytest.raises(OverflowError, match=r"start \+ size"):
+        ktask.run(2**64 - 5, 5, ktask.Ctl(c_never))
+
+
 def test_too_many_nodes() -> None:
     with pytest.raises(ValueError, match="1025"):
         ktask.run_numa([node()] * 1025, ktask.Ctl(never))
@@ -163,6 +169,11 @@ def test_ctl_that_is_none(wrong: Any) -> None:
     ):
         with pytest.raises(TypeError, match=rf"ctl must be a ktask.Ctl, not {type(wrong).__name__}"):
             call()
+
+
+def test_a_function_that_is_missing_is_told_what_to_pass() -> None:
+    with pytest.raises(TypeError, match=r"^the thread function is None; pass a callable"):
+        ktask.Ctl(None)
 
 
 @pytest.mark.parametrize("wrong", [None, "f", 1.5, {}, True, [never]])
@@ -363,6 +374,14 @@ def test_ranges_that_are_too_long() -> None:
     for too_long in (range(2**70), range(0, -(2**70), -1), range(MAX_SIZE + 1)):
         with pytest.raises(OverflowError, match="n_or_range"):
             ktask.parallel_for(never, too_long)
+
+
+def test_the_longest_range_is_allowed() -> None:
+    def fail(start: int, end: int) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        ktask.parallel_for(fail, range(MAX_SIZE))
 
 
 def test_a_node_alone() -> None:

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from fresh import fresh
+from meeting import meeting_of
 
 import ktask
 
@@ -78,3 +79,9 @@ def change_during_runs() -> None:
 
 def test_changes_during_runs() -> None:
     fresh(change_during_runs, KTASK_HELPERS="3", KTASK_WAKE_NS="0")
+
+
+def test_no_limit_of_threads_is_none() -> None:
+    ctl = ktask.Ctl(meeting_of(lambda start, end, arg: None), max_threads=1)
+    ctl.set_max_threads(None)
+    ktask.run(0, 2, ctl)  # two threads meet in it

@@ -16,6 +16,7 @@ from contract import record_of, units
 from meeting import meet
 
 import ktask
+from ktask._core import ffi, lib
 
 THREAD = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -78,6 +79,18 @@ def test_several_exceptions() -> None:
         meet(body)
     other = MineError(1 - raised.value.args[0])
     assert notes(raised.value) == f"another chunk raised {other!r}"
+
+
+def test_it_is_the_one_of_the_chunk_that_failed_first() -> None:
+    """As C saw it, whichever came to Python first."""
+
+    def body(start: int, end: int, arg: object) -> None:
+        raise MineError(start)
+
+    for _ in range(20):
+        with pytest.raises(MineError) as raised:
+            meet(body)
+        assert raised.value.args[0] == int(ffi.cast("uintptr_t", lib.py_last_report().kr_error_start))
 
 
 def test_the_first_failure_wins() -> None:

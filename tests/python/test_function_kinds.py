@@ -236,3 +236,16 @@ def numba_thread() -> Any:
         return 0
 
     return numba.cfunc("int32(int64, int64, voidptr)")(body)
+
+
+@pytest.mark.parametrize("name", ["address", "native_name"])
+def test_a_callable_that_only_resembles_a_numba_function(name: str) -> None:
+    class Body:
+        def __call__(self, start: int, end: int, arg: object) -> None:
+            calls.append((start, end))
+
+    calls: list[tuple[int, int]] = []
+    body = Body()
+    setattr(body, name, 5)
+    ktask.run(0, 1, ktask.Ctl(body))
+    assert calls == [(0, 1)]

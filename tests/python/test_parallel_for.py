@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -124,3 +125,20 @@ def test_alignment_and_limits() -> None:
 def test_a_range_longer_than_any_task() -> None:
     with pytest.raises(OverflowError):
         ktask.parallel_for(lambda start, end: pytest.fail("called"), range(10**30))
+
+
+def test_work_that_varies_is_not_taken_for_short_time_and_again() -> None:
+    """Every other run sleeps. A short one may put that down as forgotten, one time in eight."""
+    nap = 0.0
+
+    def work(start: int, end: int) -> None:
+        time.sleep(nap * (end - start))
+
+    for _ in range(100):
+        nap = 0.0
+        ktask.parallel_for(work, 50)
+        nap = 0.001
+        ktask.parallel_for(work, 50)
+        if ktask.last_report().chunks > 1:
+            return
+    raise AssertionError("all of them were single chunks")

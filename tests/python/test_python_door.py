@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from typing import Any
 
 import pytest
@@ -69,6 +70,13 @@ def test_task_error_has_positions_as_the_iterator_made_them() -> None:
     with pytest.raises(ktask.TaskError) as raised:
         ktask.run("c", 2, ctl)
     assert (raised.value.start, raised.value.end) == ("c", "e")
+
+
+def test_task_error_can_be_sent_elsewhere() -> None:
+    error = ktask.TaskError(7, start=1, end=5)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (copy.code, copy.start, copy.end) == (7, 1, 5)
+    assert copy.args == (7, 1, 5)
 
 
 def test_node_is_a_value() -> None:

@@ -343,6 +343,9 @@ def test_an_explanation_of_a_failure() -> None:
     with pytest.raises(ktask.TaskError):
         ktask.run(0, 1, ktask.Ctl(lambda start, end, arg: 7))
     assert "failed with 7" in str(ktask.explain())
+    with pytest.raises(ZeroDivisionError):
+        ktask.parallel_for(lambda start, end: 1 // 0, 10)
+    assert "an exception ended it" in str(ktask.explain())
 
 
 def explanations() -> None:

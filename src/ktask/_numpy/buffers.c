@@ -6,7 +6,8 @@
  * often at once, and asks for new ones, which the system has to clear, page by page: for 10^7 doubles that takes about as
  * long as to add them, and much of it is done by one CPU whatever the number of threads.
  *
- * No more than KEEP_NR blocks are kept, and no more than a KEEP_PART-th of the machine's memory; the oldest goes first.
+ * No more than KEEP_NR blocks are kept, and no more than a KEEP_PART-th of the memory that the machine has and the process's
+ * cgroups allow; the oldest goes first.
  * KEEP_AS_IS bytes of that are what malloc() might keep as well. The rest is the system's for the taking (MADV_FREE): it
  * takes the pages when it is short of memory, and until then they are as they were.
  *
@@ -23,10 +24,14 @@
  * kept, too; a word that was TAKEN by another thread stays so there, and is lost.
  *
  * Nothing is kept any more once keeping is false: who keeps a block looks at that afterwards, and who ends it looks for kept
- * blocks afterwards. These four steps are sequentially consistent, so one of the two sees the other, and drops the block.
+ * blocks afterwards. These four steps, and those on used, are sequentially consistent, so one of the two sees the other, and
+ * drops the block.
  */
 #define _GNU_SOURCE
 #include "buffers.h"
+
+#include "../../../csrc/cgroup.h"
+#include "../../../csrc/clock.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -52,6 +57,9 @@ enum { SLOTS = 64, KEEP_NR = 8, KEEP_PART = 16 };
 /* A block may be larger than what is asked for by an 8th of that. */
 enum { WASTE = 8 };
 
+/* How much may be kept is asked for again when a block is mapped so long afterwards, or later. */
+#define STALE_NS 1000000000u
+
 enum { EMPTY = 0, KEPT = 1, TAKEN = 2, OFFERED = 4, FLAGS = 7 };
 
 static struct slot {
@@ -59,6 +67,10 @@ static struct slot {
 	_Atomic size_t size; /* of the block */
 	_Atomic uint64_t since;
 } slots[SLOTS];
+
+static _Atomic int used; /* slots, so far: the others are EMPTY. It only grows */
+static _Atomic size_t most_kept;
+static _Atomic uint64_t most_kept_is_stale_at;
 
 static struct numpy_memory theirs, ours = { .name = "ktask", .version = 1 };
 static bool asks_for_huge;
@@ -78,22 +90,50 @@ static void *become(struct slot *s, uintptr_t address)
 	return (void *)address;
 }
 
-/* The slot of somebody's block; NULL: it is NumPy's. Its own are hardly ever whole pages. */
+static void use(const struct slot *s)
+{
+	int nr = (int)(s - slots) + 1, old = atomic_load(&used);
+
+	while (old < nr && !atomic_compare_exchange_weak(&used, &old, nr))
+		;
+}
+
+static struct slot *end_of_used(void)
+{
+	return slots + atomic_load(&used);
+}
+
+/* NumPy's own blocks are hardly ever whole pages. */
+static bool may_be_ours(const void *memory)
+{
+	return (uintptr_t)memory % 4096 == 0;
+}
+
+/* The slot of somebody's block; NULL: it is NumPy's. */
 static struct slot *slot_of(const void *memory)
 {
-	if (!memory || (uintptr_t)memory % 4096)
+	if (!memory || !may_be_ours(memory))
 		return NULL;
-	for (int i = 0; i < SLOTS; i++)
-		if (atomic_load_explicit(&slots[i].word, memory_order_relaxed) == (uintptr_t)memory)
-			return &slots[i];
+	for (struct slot *s = slots, *end = end_of_used(); s < end; s++)
+		if (atomic_load_explicit(&s->word, memory_order_relaxed) == (uintptr_t)memory)
+			return s;
 	return NULL;
 }
 
 /* ---- what is kept ----------------------------------------------------------------------------------------------- */
 
-static size_t most_kept(void)
+static void look_how_much_may_be_kept(void)
 {
-	return (size_t)sysconf(_SC_PHYS_PAGES) / KEEP_PART * (size_t)sysconf(_SC_PAGESIZE);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = (size_t)sysconf(_SC_PHYS_PAGES);
+	uint64_t now = clock_ns(), allowed;
+
+	if (now < atomic_load_explicit(&most_kept_is_stale_at, memory_order_relaxed))
+		return;
+	allowed = cgroup_memory_limit();
+	if (pages > allowed / page)
+		pages = (size_t)(allowed / page);
+	atomic_store_explicit(&most_kept, pages / KEEP_PART * page, memory_order_relaxed);
+	atomic_store_explicit(&most_kept_is_stale_at, now + STALE_NS, memory_order_relaxed);
 }
 
 /* Gives a slot's block back, if it is still kept. */
@@ -110,37 +150,48 @@ static size_t give_back(struct slot *s)
 	return size;
 }
 
-/* How much is kept that was not offered to the system. */
-static size_t kept_as_is(void)
-{
-	size_t size = 0;
+/* Sizes and ages of blocks that change hands meanwhile are guesses, which do no harm. */
+struct kept {
+	int nr;
+	size_t size;
+	size_t as_is; /* of that, not offered to the system */
+	struct slot *oldest;
+};
 
-	for (int i = 0; i < SLOTS; i++)
-		if ((atomic_load_explicit(&slots[i].word, memory_order_relaxed) & (KEPT | OFFERED)) == KEPT)
-			size += atomic_load_explicit(&slots[i].size, memory_order_relaxed);
-	return size;
+static struct kept count_kept(void)
+{
+	struct kept kept = { 0 };
+	uint64_t oldest = 0;
+
+	for (struct slot *s = slots, *end = end_of_used(); s < end; s++) {
+		uintptr_t word = atomic_load_explicit(&s->word, memory_order_relaxed);
+		size_t size = atomic_load_explicit(&s->size, memory_order_relaxed);
+		uint64_t since = atomic_load_explicit(&s->since, memory_order_relaxed);
+
+		if (!(word & KEPT))
+			continue;
+		kept.nr++;
+		kept.size += size;
+		kept.as_is += word & OFFERED ? 0 : size;
+		if (!kept.oldest || since <= oldest) {
+			kept.oldest = s;
+			oldest = since;
+		}
+	}
+	return kept;
 }
 
-/* Until no more is kept than may be. Sizes and ages of blocks that change hands meanwhile are guesses, which do no harm. */
+/* Until no more is kept than may be. */
 static void shrink(void)
 {
-	for (int round = 0; round < SLOTS; round++) {
-		struct slot *oldest = NULL;
-		size_t size = 0;
-		int nr = 0;
+	size_t most = atomic_load_explicit(&most_kept, memory_order_relaxed);
 
-		for (struct slot *s = slots; s < slots + SLOTS; s++) {
-			if (!(atomic_load_explicit(&s->word, memory_order_relaxed) & KEPT))
-				continue;
-			nr++;
-			size += atomic_load_explicit(&s->size, memory_order_relaxed);
-			if (!oldest || atomic_load_explicit(&s->since, memory_order_relaxed) <
-					       atomic_load_explicit(&oldest->since, memory_order_relaxed))
-				oldest = s;
-		}
-		if (nr <= KEEP_NR && size <= most_kept())
+	for (int round = 0; round < SLOTS; round++) {
+		struct kept kept = count_kept();
+
+		if (kept.nr <= KEEP_NR && kept.size <= most)
 			return;
-		give_back(oldest);
+		give_back(kept.oldest);
 	}
 }
 
@@ -148,8 +199,8 @@ size_t buffers_drop(void)
 {
 	size_t size = 0;
 
-	for (int i = 0; i < SLOTS; i++)
-		size += give_back(&slots[i]);
+	for (struct slot *s = slots, *end = end_of_used(); s < end; s++)
+		size += give_back(s);
 	return size;
 }
 
@@ -198,6 +249,8 @@ static void *new_block(size_t size)
 
 		if (atomic_load_explicit(&s->word, memory_order_relaxed) != EMPTY || !take(s, EMPTY))
 			continue;
+		use(s);
+		look_how_much_may_be_kept();
 		memory = map(size);
 		if (!memory && buffers_drop())
 			memory = map(size);
@@ -210,7 +263,7 @@ static void *new_block(size_t size)
 /* One that is kept and fits. */
 static void *old_block(size_t size)
 {
-	for (struct slot *s = slots; s < slots + SLOTS; s++) {
+	for (struct slot *s = slots, *end = end_of_used(); s < end; s++) {
 		uintptr_t word = atomic_load_explicit(&s->word, memory_order_relaxed);
 		size_t has = atomic_load_explicit(&s->size, memory_order_relaxed);
 
@@ -224,17 +277,26 @@ static void *old_block(size_t size)
 	return NULL;
 }
 
-static void *allocate(void *context, size_t size)
+/*
+ * Allocation and release of small arrays go by here as well, and are not to notice: what is large has functions of its own,
+ * so that no registers are saved for it.
+ */
+static __attribute__((noinline)) void *allocate_large(size_t size)
 {
 	void *memory = NULL;
 
-	(void)context;
-	if (size >= LARGE && size <= LARGEST) {
+	if (size <= LARGEST) {
 		memory = old_block(whole_pages(size));
 		if (!memory)
 			memory = new_block(whole_pages(size));
 	}
 	return memory ? memory : theirs.malloc(theirs.context, size);
+}
+
+static void *allocate(void *context, size_t size)
+{
+	(void)context;
+	return size < LARGE ? theirs.malloc(theirs.context, size) : allocate_large(size);
 }
 
 /* Zeros are what new memory has. */
@@ -246,12 +308,11 @@ static void *allocate_cleared(void *context, size_t nr, size_t size)
 	return memory || !buffers_drop() ? memory : theirs.calloc(theirs.context, nr, size);
 }
 
-static void release(void *context, void *memory, size_t size)
+static __attribute__((noinline)) void release_large(void *memory, size_t size)
 {
 	static _Atomic uint64_t releases;
 	struct slot *s = slot_of(memory);
 
-	(void)context;
 	if (!s) {
 		theirs.free(theirs.context, memory, size);
 		return;
@@ -259,7 +320,7 @@ static void release(void *context, void *memory, size_t size)
 	size = atomic_load_explicit(&s->size, memory_order_relaxed);
 	atomic_store_explicit(&s->since, atomic_fetch_add_explicit(&releases, 1, memory_order_relaxed),
 			      memory_order_relaxed);
-	if (atomic_load(&keeping) && kept_as_is() + size <= KEEP_AS_IS) {
+	if (atomic_load(&keeping) && count_kept().as_is + size <= KEEP_AS_IS) {
 		atomic_store(&s->word, (uintptr_t)memory | KEPT);
 	} else if (atomic_load(&keeping) && madvise(memory, size, MADV_FREE) == 0) {
 		atomic_store(&s->word, (uintptr_t)memory | KEPT | OFFERED);
@@ -273,6 +334,15 @@ static void release(void *context, void *memory, size_t size)
 		shrink();
 	else
 		give_back(s);
+}
+
+static void release(void *context, void *memory, size_t size)
+{
+	(void)context;
+	if (may_be_ours(memory))
+		release_large(memory, size);
+	else
+		theirs.free(theirs.context, memory, size);
 }
 
 static void *reallocate(void *context, void *memory, size_t size)

@@ -80,6 +80,19 @@ static bool same_shape(const struct numpy_array *a, const struct numpy_array *b)
 	return a->nd == b->nd && memcmp(a->dimensions, b->dimensions, (size_t)a->nd * sizeof(intptr_t)) == 0;
 }
 
+/* Most calls are small, and that is seen at once: vectors and numbers only, of fewer than split_size elements. */
+static bool is_small(PyObject *const *values, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++) {
+		const struct numpy_array *a = (const struct numpy_array *)values[i];
+
+		if (Py_TYPE(values[i]) == ndarray && a->nd &&
+		    (a->nd > 1 || (size_t)a->dimensions[0] >= loops_limits.split_size))
+			return false;
+	}
+	return true;
+}
+
 /* May the result have split_size elements or more? */
 static bool is_large(PyObject *const *values, size_t nr)
 {
@@ -168,11 +181,10 @@ static PyObject *call_split(PyObject *ufunc, PyObject *const *values, size_t nr,
 	return result;
 }
 
-/* What a ufunc's vectorcall is while ktask is installed. */
-static PyObject *call_ufunc(PyObject *ufunc, PyObject *const *values, size_t nargsf, PyObject *names)
+/* A call that is not small. */
+static __attribute__((noinline)) PyObject *call_large(PyObject *ufunc, PyObject *const *values, size_t nargsf,
+						      PyObject *names, size_t nr, size_t nr_positional)
 {
-	size_t nr_positional = nargsf & ~((size_t)1 << (8 * sizeof(size_t) - 1));
-	size_t nr = nr_positional + (names ? (size_t)PyTuple_Size(names) : 0);
 	PyObject *both, *result;
 	long flags;
 
@@ -195,6 +207,17 @@ static PyObject *call_ufunc(PyObject *ufunc, PyObject *const *values, size_t nar
 		return NULL;
 	}
 	return result;
+}
+
+/* What a ufunc's vectorcall is while ktask is installed. */
+static PyObject *call_ufunc(PyObject *ufunc, PyObject *const *values, size_t nargsf, PyObject *names)
+{
+	size_t nr_positional = nargsf & ~((size_t)1 << (8 * sizeof(size_t) - 1));
+	size_t nr = nr_positional + (names ? (size_t)Py_SIZE(names) : 0);
+
+	if (is_small(values, nr))
+		return numpys_call(ufunc, values, nargsf, names);
+	return call_large(ufunc, values, nargsf, names, nr, nr_positional);
 }
 
 /* ---- argmin and argmax ------------------------------------------------------------------------------------------ */

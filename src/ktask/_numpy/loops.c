@@ -160,7 +160,9 @@ static int do_elements(void *start, void *end, void *arg)
 
 /* ---- the call --------------------------------------------------------------------------------------------------- */
 
-static void call_in_chunks(struct loop *l, char **args, const intptr_t *dimensions, const intptr_t *steps)
+/* Not part of loop_call(), which would save registers for it whether it is needed or not. */
+static __attribute__((noinline)) void call_in_chunks(struct loop *l, char **args, const intptr_t *dimensions,
+						     const intptr_t *steps)
 {
 	size_t n = (size_t)dimensions[0];
 
