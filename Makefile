@@ -81,7 +81,7 @@ asan-python: $(VENV)/.test ## some of the Python tests, on an extension module b
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 		PYTHONPATH=build/asan $(BIN)/python -m pytest -p no:cacheprovider $(ASAN_TESTS:%=tests/python/test_%.py)
 
-# Of gcc's ThreadSanitizer itself no fork is safe while other threads allocate: it may leave its allocator locked in the child.
+# Without the test of forks while other threads run: under ThreadSanitizer one of its children missed the deadline, on a full machine.
 tsan-python: $(VENV)/.test ## forks and many threads from Python, on an extension module built with ThreadSanitizer
 	rm -rf build/tsan $(OBJECTS)
 	CFLAGS='-fsanitize=thread -O1 -g' LDFLAGS=-fsanitize=thread $(BIN)/python -m pip install --quiet --no-deps \

@@ -124,6 +124,10 @@ def test_too_many_nodes() -> None:
         ktask.run_numa([node()] * 1025, ktask.Ctl(never))
 
 
+def test_as_many_nodes_as_there_may_be() -> None:
+    ktask.run_numa([node(0, 0)] * 1024, ktask.Ctl(never))
+
+
 def test_starts_too_far_apart() -> None:
     with pytest.raises(OverflowError, match="distance"):
         ktask.run_numa([node(0), node(2**70)], ktask.Ctl(never))

@@ -85,3 +85,4 @@ def test_no_limit_of_threads_is_none() -> None:
     ctl = ktask.Ctl(meeting_of(lambda start, end, arg: None), max_threads=1)
     ctl.set_max_threads(None)
     ktask.run(0, 2, ctl)  # two threads meet in it
+    ktask.run(0, 2, ktask.Ctl(meeting_of(lambda start, end, arg: None)))

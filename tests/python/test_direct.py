@@ -90,3 +90,10 @@ def test_an_iterator_is_asked() -> None:
     body = known_to_be_short(loop)
     ktask.run(5, 3, ktask.Ctl(body, iter_func=lambda position, size: position + size))
     assert not body.direct
+
+
+@pytest.mark.parametrize("wrong", [0, 1.0])
+def test_what_makes_no_sense_is_refused(wrong: Any) -> None:
+    body = known_to_be_short(loop)
+    with pytest.raises((TypeError, ValueError), match="min_chunk"):
+        ktask.parallel_for(body, 3, min_chunk=wrong)
