@@ -61,6 +61,9 @@ dist: $(VENV)/.release ## source distribution and wheel, in dist/: the same bits
 dist-check: $(VENV)/.release ## what is released: same bits twice, the ABIs, the components, an installation
 	PYTHON=$(abspath $(BIN)/python) tests/release/check.sh
 
+wheels: $(BIN)/python ## all wheels of a release, cross-compiled and audited, in build/wheels (needs libgcc-s1-arm64-cross)
+	PYTHON=$(abspath $(BIN)/python) tests/release/wheels.sh
+
 lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
 	$(BIN)/ruff check src tests bench examples docs setup.py
@@ -151,4 +154,4 @@ $(VENV)/.docs $(VENV)/.release: $(VENV)/.%: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet 'ktask[$*]'
 	touch $@
 
-.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench docs dist dist-check lint model asan-python tsan-python soak coverage mutants lib clean
+.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench docs dist dist-check wheels lint model asan-python tsan-python soak coverage mutants lib clean

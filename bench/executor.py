@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """``ktask.Executor`` beside ThreadPoolExecutor: calls in a burst, one after the other, and calls that wait.
 
-python bench/executor.py        prints the table of docs/executor.md
+python bench/executor.py [CSV]      prints microseconds per call, and keeps the raw figures
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import statistics
 import subprocess
@@ -14,9 +15,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import ktask
 
+KINDS: dict[str, Any] = {"serial": None, "ThreadPoolExecutor": ThreadPoolExecutor, "ktask.Executor": ktask.Executor}
+BESIDE = "another process's thread takes so many times as long beside it"
 TURNS = 5
 SHORT, LONG = bytes(200_000), bytes(2_000_000)
 
@@ -109,7 +113,7 @@ def beside(kind: str) -> float:
 
 def main() -> None:
     """Measures in turns."""
-    rows: list[tuple[str, Callable[[type[ThreadPoolExecutor]], float], float | None]] = [
+    rows: list[tuple[str, Callable[[Any], float], float | None]] = [
         ("5,000 calls of nothing", lambda kind: burst(kind, nothing, 5000), None),
         ("2,000 calls of 0.1 ms, no GIL", lambda kind: burst(kind, hash_short, 2000), serial(hash_short, 1000)),
         ("200 calls of 1 ms, no GIL", lambda kind: burst(kind, hash_long, 200), serial(hash_long, 200)),
@@ -123,21 +127,29 @@ def main() -> None:
         ("submit to result, at once", lambda kind: round_trip(kind, nothing, 2000, 0), None),
         ("submit to result, 1 ms apart", lambda kind: round_trip(kind, nothing, 300, 0.001), None),
     ]
-    print("|  | serial | ThreadPoolExecutor | ktask.Executor |\n| --- | --- | --- | --- |")
+    figures: list[tuple[str, str, int, float]] = []
     for name, measure, alone in rows:
-        pairs = [(measure(ThreadPoolExecutor), measure(ktask.Executor)) for _ in range(TURNS)]
-        theirs, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(f"| {name} | {'' if alone is None else f'{alone:.1f}'} | {theirs:.1f} | {ours:.1f} |")
+        if alone is not None:
+            figures.append((name, "serial", 0, alone))
+        for turn in range(TURNS):
+            figures += [(name, kind, turn, measure(KINDS[kind])) for kind in ("ThreadPoolExecutor", "ktask.Executor")]
 
     alone = serial(hash_long, 800)
-    kinds = ("serial", "ThreadPoolExecutor", "Executor")
-    turns = [[beside(kind) / alone for kind in kinds] for _ in range(TURNS)]
-    medians = " | ".join(f"{statistics.median(column):.2f}" for column in zip(*turns, strict=True))
-    print(f"| *another process's thread takes so many times as long beside it* | {medians} |")
+    figures += [(BESIDE, kind, turn, beside(kind) / alone) for turn in range(TURNS) for kind in KINDS]
+    if len(sys.argv) > 1:
+        with open(sys.argv[1], "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("what", "kind", "turn", "us"))
+            writer.writerows(figures)
+    for name in dict.fromkeys(name for name, *_ in figures):
+        medians = [
+            statistics.median(us for n, k, _, us in figures if (n, k) == (name, kind))
+            for kind in dict.fromkeys(k for n, k, *_ in figures if n == name)
+        ]
+        print(f"{name:<75}" + "".join(f"{m:>10.2f}" for m in medians))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        kinds = {"serial": None, "ThreadPoolExecutor": ThreadPoolExecutor, "Executor": ktask.Executor}
-        keep_busy(kinds[sys.argv[1]])
+    if len(sys.argv) > 1 and sys.argv[1] in KINDS:
+        keep_busy(KINDS[sys.argv[1]])
     main()

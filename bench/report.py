@@ -40,7 +40,15 @@ from figures import (
 from numpy_ufuncs import EXPRESSIONS, OF_THE_LARGEST, SIZES
 
 HERE = Path(__file__).resolve().parent
-PAGES = ("README.md", "docs/benchmarks.md", "docs/loop.md", "docs/neighbour.md", "docs/memory.md", "docs/numpy.md")
+PAGES = (
+    "README.md",
+    "docs/benchmarks.md",
+    "docs/loop.md",
+    "docs/neighbour.md",
+    "docs/memory.md",
+    "docs/numpy.md",
+    "docs/seeing.md",
+)
 
 
 class Column(NamedTuple):
@@ -173,6 +181,32 @@ def memory_table(file: Path) -> str:
     return markdown(lines)
 
 
+def executor_table(file: Path) -> str:
+    """Microseconds per call, but for the last line: bench/executor.py."""
+    us: dict[tuple[str, str], list[float]] = {}
+    for r in read(file):
+        us.setdefault((r["what"], r["kind"]), []).append(float(r["us"]))
+    kinds = ["serial", "ThreadPoolExecutor", "ktask.Executor"]
+    lines = [["", *kinds]]
+    for what in dict.fromkeys(what for what, _ in us):
+        medians = [statistics.median(us[what, kind]) if (what, kind) in us else None for kind in kinds]
+        lines.append([what, *("" if m is None else f"{m:.{0 if m >= 100 else 1 if m >= 4 else 2}f}" for m in medians)])
+    return markdown(lines)
+
+
+def tracing_table(file: Path) -> str:
+    """What a trace costs: bench/tracing.py."""
+    turns: dict[str, list[tuple[float, float]]] = {}
+    for r in read(file):
+        turns.setdefault(r["what"], []).append((float(r["off"]), float(r["on"])))
+    lines = [["", "without", "with a trace", "slower by"]]
+    for what, pairs in turns.items():
+        off, on = (statistics.median(column) / 1e3 for column in zip(*pairs, strict=True))
+        slower = statistics.median(b / a for a, b in pairs) - 1
+        lines.append([what, f"{off:,.2f} µs", f"{on:,.2f} µs", f"{slower:.1%}"])
+    return markdown(lines)
+
+
 def read(file: Path) -> list[dict[str, str]]:
     """The rows of a file of figures, by its columns' names."""
     with file.open(newline="") as f:
@@ -184,6 +218,8 @@ OTHERS: dict[str, tuple[str, Callable[[Path], str]]] = {  # name: file, what mak
     "beside-neighbours": ("neighbour-2cpu-kvm.csv", lambda file: neighbours_table("hogs", file)),
     "processes": ("processes-2cpu-kvm.csv", lambda file: markdown(processes.lines(read(file)))),
     "memory-clients": ("memory-2cpu-kvm.csv", memory_table),
+    "executor": ("executor-2cpu-kvm.csv", executor_table),
+    "tracing": ("tracing-2cpu-kvm.csv", tracing_table),
 }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a trace of all runs costs: `python bench/tracing.py`. The same runs with and without it, in turns; medians.
+"""What a trace of all runs costs: `python bench/tracing.py [CSV]`. The same runs without and with it, in turns.
 
 Runs of one chunk each, in the caller alone, so that all that is recorded (a chunk and a run) is seen in each; and runs
 of 100 ms on all CPUs, cut as ktask cuts them.
@@ -7,6 +7,8 @@ of 100 ms on all CPUs, cut as ktask cuts them.
 
 from __future__ import annotations
 
+import csv
+import sys
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter_ns
@@ -19,13 +21,19 @@ STEPS = 50
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints; keeps the raw figures, if there is a file to keep them in."""
     print(f"{'':<28}{'off':>12}{'on':>12}{'slower':>10}")
+    rows: list[tuple[str, int, float, float]] = []
     per_us = units_per_us()
     for us, calls in ((1, 4000), (10, 1000), (100, 200), (1000, 20)):
         units = max(round(us * per_us), 1)
-        show(f"a chunk of {us} us", runs_of(units, calls, max_threads=1), calls)
-    show("100 ms on all CPUs", runs_of(round(100_000 * per_us), 1, max_threads=None), 1)
+        rows += compare(f"a chunk of {us} µs", runs_of(units, calls, max_threads=1), calls)
+    rows += compare("100 ms on all CPUs", runs_of(round(100_000 * per_us), 1, max_threads=None), 1)
+    if len(sys.argv) > 1:
+        with open(sys.argv[1], "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("what", "round", "off", "on"))
+            writer.writerows(rows)
 
 
 def runs_of(units: int, calls: int, max_threads: int | None) -> Callable[[], None]:
@@ -55,8 +63,8 @@ def taken(runs: Callable[[], None]) -> int:
     return perf_counter_ns() - begin
 
 
-def show(what: str, runs: Callable[[], None], calls: int) -> None:
-    """A line of the table; the ratio is the median over rounds of on to off, side by side."""
+def compare(what: str, runs: Callable[[], None], calls: int) -> list[tuple[str, int, float, float]]:
+    """The rounds, in ns a call, and a line of the table: the median over rounds of on to off, side by side."""
     off, on = [], []
     runs()
     for _ in range(ROUNDS):
@@ -66,6 +74,7 @@ def show(what: str, runs: Callable[[], None], calls: int) -> None:
             on.append(taken(runs))
     slower = median(b / a for a, b in zip(off, on, strict=True)) - 1
     print(f"{what:<28}{median(off) / calls / 1e3:>9.2f} us{median(on) / calls / 1e3:>9.2f} us{slower:>10.2%}")
+    return [(what, i, a / calls, b / calls) for i, (a, b) in enumerate(zip(off, on, strict=True))]
 
 
 if __name__ == "__main__":

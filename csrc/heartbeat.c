@@ -173,7 +173,7 @@ void heartbeat_begin(struct worker *caller)
 		run->even = run->known.flags & COST_EVEN && ns_per_unit > 0 &&
 			    ns_per_unit * (double)run->cut.total < EVEN_NS;
 		call_if_worth(caller, ns_per_unit, price(run));
-	} else if (run->known.flags & COST_VARIES) {
+	} else if (run->known.flags & COST_VARIES && price(run) > 0) {
 		because(caller, KTASK_WHY_SHORT);
 	} else if ((double)spent > price(run)) {
 		/* Earned together, if another one like them gains anything at all. */

@@ -275,8 +275,8 @@ def parallel_for(
     body = loop_body_of(func, takes_arg=arg is not NO_ARG)
     if arg is NO_ARG:
         arg = None
-    plain = undo is max_threads is align is progress is trace is data is None  # as most calls are
-    plain = plain and body.python is not None and type(min_chunk) is int and min_chunk == 1
+    plain = undo is None and max_threads is None and align is None and progress is None and trace is None
+    plain = plain and data is None and body.python is not None and type(min_chunk) is int and min_chunk == 1
     if plain and 0 < lib.py_recall(body.identity) * len(indexes) < DIRECT_NS:
         _run_directly(body, indexes, arg)
         return

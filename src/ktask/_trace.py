@@ -63,7 +63,7 @@ class Event:
 TITLE = "ktask: who did what when"
 
 TOUCHED = 1 << 20
-"""Events that are recorded without the system having to find memory for them meanwhile; many more are found as they come."""
+"""So many events are recorded without waiting for the system to find memory; for more, it is found when they come."""
 
 
 def room_for(events: int) -> Any:

@@ -311,9 +311,9 @@ static void done_without_a_run(void)
 	static const char identity;
 	struct ktask_trace trace;
 
-	trace_done(&identity, 5, 100, 0); /* nobody listens */
+	trace_done(&identity, 5, 100, 0, 1); /* nobody listens */
 	start(&trace, MAX_EVENTS);
-	trace_done(&identity, 5, 100, 3);
+	trace_done(&identity, 5, 100, 3, 1);
 	CHECK(ktask_set_trace(NULL) == 0);
 	CHECK(trace.kt_count == 2 && events[0].ke_kind == KTASK_EVENT_CHUNK && events[1].ke_kind == KTASK_EVENT_RUN);
 	CHECK(events[1].ke_start == (void *)&identity && events[1].ke_run == events[0].ke_run);
