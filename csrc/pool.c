@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * pool.c: helpers, and how they are called, sent home and waited for. This file tells the protocol, and makes the pool.
- * The helper's side is in helper.c, the caller's in team.c and will.c; birth.c makes the threads.
+ * The helper's side is in helper.c, the caller's in team.c, gather.c and will.c; birth.c makes the threads.
  *
  * Words
  *   helper   a thread of the pool, bound to the CPUs of one node. It serves one team at a time. There is a place in the

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pool_private.h: what pool.c and team.c share: the state that the protocol at the top of pool.c is about. */
+/* pool_private.h: what the files of the pool share: the state that the protocol at the top of pool.c is about. */
 #ifndef KTASK_POOL_PRIVATE_H
 #define KTASK_POOL_PRIVATE_H
 
@@ -91,6 +91,12 @@ extern THREAD_LOCAL int thread_number;
 /* Step 1: takes this helper, if it is idle. Its owner ends that with set_idle: anybody may take it then. */
 struct helper *take_idle(int id);
 void set_idle(struct helper *h);
+
+/* Not the last one's: whoever calls is in the team, or is the caller, who is awake. */
+static inline void give_place_back(struct team *team)
+{
+	atomic_fetch_sub_explicit(&team->here, 1, memory_order_relaxed);
+}
 
 /* By its owner: gives back the seat and the place in the limits that it has kept. */
 void give_back_kept(struct helper *h);

@@ -13,8 +13,9 @@
  *   - A helper that was woken and came late, because it waited, goes home before it has begun. SCHED_BATCH makes this
  *     the usual case: woken beside somebody who works, it has to wait until that one's time slice is over. The neighbour
  *     has lost nothing then but a look at the clock. The same if it was sent home before it came at all; and callers
- *     that were never answered for a millisecond in all need no helper to tell them (team.c). Soon after a pause, an eighth
- *     of that will do (or what three answers take): most likely the neighbour is still there, and each call costs as much as a wake.
+ *     that were never answered for a millisecond in all need no helper to tell them (gather.c). Soon after a pause, an
+ *     eighth of that will do (or what three answers take): most likely the neighbour is still there, and each call costs
+ *     as much as a wake.
  *   - One that works looks between chunks, twice in a millisecond, and goes home when it waited for a good part of the
  *     time.
  *

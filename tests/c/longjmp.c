@@ -5,6 +5,7 @@
  */
 #include "check.h"
 #include "ktask.h"
+#include "library.h"
 
 #include <sched.h>
 #include <setjmp.h>
@@ -64,22 +65,6 @@ __attribute__((noinline)) static void run_and_return(ktask_thread_func function,
 	ktask_ctl_set_max_threads(&ctl, max_threads);
 	if (setjmp(before) == 0)
 		ktask_run(AT(0), UNITS, &ctl);
-}
-
-static int add(void *start, void *end, void *sum)
-{
-	for (uintptr_t i = (uintptr_t)start; i < (uintptr_t)end; i++)
-		atomic_fetch_add((atomic_int *)sum, (int)i);
-	return KTASK_RETURN_SUCCESS;
-}
-
-static void check_library(void)
-{
-	atomic_int sum = 0;
-	DEFINE_KTASK_CTL(ctl, add, &sum, 1);
-
-	CHECK(ktask_run(AT(0), UNITS, &ctl) == KTASK_RETURN_SUCCESS);
-	CHECK(sum == UNITS * (UNITS - 1) / 2);
 }
 
 /* ---- left behind ------------------------------------------------------------------------------------------------ */

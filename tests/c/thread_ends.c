@@ -5,6 +5,7 @@
  */
 #include "check.h"
 #include "ktask.h"
+#include "library.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -63,23 +64,6 @@ static void undo(void *start, void *end, void *arg)
 		CHECK(state[i] == 1);
 		state[i] = 0;
 	}
-}
-
-static int add(void *start, void *end, void *sum)
-{
-	sched_yield();
-	for (uintptr_t i = (uintptr_t)start; i < (uintptr_t)end; i++)
-		atomic_fetch_add((atomic_int *)sum, (int)i);
-	return KTASK_RETURN_SUCCESS;
-}
-
-static void check_library(void)
-{
-	atomic_int sum = 0;
-	DEFINE_KTASK_CTL(ctl, add, &sum, 1);
-
-	CHECK(ktask_run(AT(0), UNITS, &ctl) == KTASK_RETURN_SUCCESS);
-	CHECK(sum == UNITS * (UNITS - 1) / 2);
 }
 
 static void begin(void)
