@@ -13,6 +13,7 @@ SECONDS ?= 600
 ASAN_TESTS = contract exceptions iterator concurrent func_arg trace
 TSAN_TESTS = fork concurrent exceptions
 SEED ?=
+MUTANTS ?= # which: options of tests/mutation/mutate.py
 # Of the extension module. Other flags do not make setuptools compile them again.
 OBJECTS = build/temp.* build/lib.*
 DEMO ?= # options of the demo, such as --quick
@@ -68,6 +69,7 @@ lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
 	$(BIN)/ruff check src tests bench examples docs setup.py
 	$(BIN)/ruff format --check src tests bench examples docs setup.py
+	$(BIN)/python tests/mutation/mutate.py --check
 	$(MAKE) -C tests/c lint CLANG_FORMAT=$(abspath $(BIN)/clang-format)
 
 model: ## explore the protocols with model checkers
@@ -122,7 +124,7 @@ coverage: $(VENV)/.test ## lines and branches that the tests reach, in C and Pyt
 	rm -rf $(OBJECTS); [ $$python = 0 ] && [ $$c = 0 ]
 
 mutants: $(VENV)/.test ## seed small bugs in chunk.c, undo.c and the Python layer, and see whether the tests notice
-	$(BIN)/python tests/mutation/mutate.py
+	$(BIN)/python tests/mutation/mutate.py $(MUTANTS)
 
 lib: ## the C library alone, in csrc/build
 	$(MAKE) -C csrc

@@ -13,7 +13,7 @@
 /* The helper that this thread called last. */
 static THREAD_LOCAL struct helper *partner;
 
-void team_init(struct team *team, void (*work)(struct team *team, int helper, int node, uint64_t now), unsigned max)
+void team_init(struct team *team, team_work *work, unsigned max)
 {
 	team->work = work;
 	team->trace = NULL;
@@ -22,7 +22,7 @@ void team_init(struct team *team, void (*work)(struct team *team, int helper, in
 	team->forks = pool_forks();
 	team->enrolled = false;
 	team->seated = false;
-	team->seat = -1;
+	team->took_seat = false;
 	team->nr_cancelled = 0;
 	team->nr_willed = 0;
 	atomic_init(&team->here, 0);
@@ -99,11 +99,11 @@ static bool sit_down(struct team *team)
 {
 	if (team->seated)
 		return true;
-	if (!pool.oversubscribed && !is_helping() && !caller_seated) {
-		team->seat = find_seat(team);
-		if (team->seat < 0)
+	if (!pool.oversubscribed && !is_helping() && caller_seat < 0) {
+		caller_seat = find_seat(team);
+		if (caller_seat < 0)
 			return false;
-		caller_seated = true;
+		team->took_seat = true;
 	}
 	team->seated = true;
 	return true;
