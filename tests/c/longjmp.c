@@ -4,9 +4,10 @@
  * the program, or a helper that finds something else there. Nothing else does: not runs inside others, on whatever stack,
  * nor a longjmp() when no helper is there.
  */
+#include "check.h"
+
 #include "../../csrc/limits.h"
 #include "../../csrc/table.h"
-#include "check.h"
 #include "ktask.h"
 #include "library.h"
 

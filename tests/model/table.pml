@@ -198,7 +198,9 @@ proctype process(byte me)
 	bool ok;
 
 	{
-again:	/* Step 2. Who comes back later might as well come in later. */
+	skip;
+again:	skip;
+	/* Step 2. Who comes back later might as well come in later. */
 	d_step { coming_in == 0 -> coming_in = me + 1 };
 
 	/* Step 3. */
