@@ -341,7 +341,7 @@ static bool any_seat(const struct member *m)
 static void closes_all_files(void)
 {
 	struct table_user users[2];
-	struct member m;
+	struct member m, other;
 	char why[TABLE_WHY];
 	pid_t child;
 
@@ -360,6 +360,10 @@ static void closes_all_files(void)
 		CHECK(table_users(door, users, 2, why) == 1);
 		for (int cpu = 0; cpu < MAX_CPUS; cpu++)
 			atomic_store(&m.table->seats[cpu], seat_of_the_dead(&m));
+		CHECK(table_join(&other, door, why) == TABLE_JOINED); /* somebody else, with that row */
+		for (int i = 0; i < 10; i++)
+			CHECK(!run(add));
+		table_leave(&other);
 		run_until_helped();
 		CHECK(table_users(door, users, 2, why) == 2);
 		exit(0);
