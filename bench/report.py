@@ -27,10 +27,12 @@ from figures import (
     HOT,
     TRIANGLES,
     Row,
+    alike,
     best_possible,
     burned,
     burned_us,
     figure,
+    hosts,
     load,
     over_serial,
     peers_of,
@@ -223,6 +225,22 @@ OTHERS: dict[str, tuple[str, Callable[[Path], str]]] = {  # name: file, what mak
 }
 
 
+def hosts_in_words(rows: list[Row]) -> str:
+    """How the CPUs were to each other, and which processes are shown for it."""
+    found = hosts(rows).most_common()
+    shown = f"; shown: {found[0][0]}" if len(found) > 1 and len(alike(rows)) < len(rows) else ""
+    return ", ".join(f"{host or 'unknown'} {n}" for host, n in found) + shown
+
+
+def hosts_table(results: Path) -> str:
+    """The same for all suites."""
+    suites = dict.fromkeys(suite for suite, _ in TABLES.values())
+    files = {suite: results / f"{suite}.csv" for suite in suites}
+    return markdown(
+        [["suite", "processes"], *([suite, hosts_in_words(load(f))] for suite, f in files.items() if f.exists())]
+    )
+
+
 def machine_text(facts: dict[str, str]) -> str:
     """What was measured on, in a sentence."""
     return "; ".join(f"{name} {fact}" for name, fact in facts.items()) + "."
@@ -233,6 +251,8 @@ def fill(page: str, results: Path) -> str:
 
     def block(match: re.Match[str]) -> str:
         name, *words = match[1].split()
+        if name == "hosts":
+            return f"<!-- bench: hosts -->\n{hosts_table(results)}\n<!-- end -->"
         file = "machine.json" if name == "machine" else OTHERS[name][0] if name in OTHERS else f"{TABLES[name][0]}.csv"
         source = results / file
         if not source.exists():
@@ -242,7 +262,7 @@ def fill(page: str, results: Path) -> str:
         elif name in OTHERS:
             text = OTHERS[name][1](source)
         else:
-            text = table(name, load(source), [w for w in words if w != "brief"], "brief" not in words)
+            text = table(name, alike(load(source)), [w for w in words if w != "brief"], "brief" not in words)
         return f"<!-- bench: {match[1]} -->\n{text}\n<!-- end -->"
 
     return re.sub(r"<!-- bench: (.*?) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)

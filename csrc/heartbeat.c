@@ -3,7 +3,7 @@
  * heartbeat.c: when a run calls helpers, and how much a thread takes at once.
  *
  * When is a helper worth calling? It costs its caller wake_ns to wake one that is asleep, and the helper comes
- * answer_ns later; the pool measures both. As long as nothing is known of the work, the caller does it alone until it
+ * answer_ns later; both are measured (price.c). As long as nothing is known of the work, the caller does it alone until it
  * has lasted as long as a wake would cost: then the wake at most doubles what was spent so far, and a shorter run has
  * paid nothing (heartbeat scheduling: Acar et al., PLDI 2018). What a unit costs is remembered from run to run. When
  * there are few units of unknown cost, each may be long, and waiting for the first may be half of the run: then the
@@ -17,6 +17,7 @@
 #include "heartbeat.h"
 
 #include "clock.h"
+#include "price.h"
 #include "thread_local.h"
 
 /* Less than this is not worth a claim and a look at the clock, and as a difference between threads does not show. */
@@ -40,6 +41,9 @@ enum { TRY_AGAIN_RUNS = 16 };
 
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
+
+/* With helpers a run is over sooner than this much of the time that it would take without, or they came in vain. */
+#define IN_VAIN 0.95
 
 /* Runs no longer than this, in all, are cut in batches if their units are even, and show whether they are. */
 #define EVEN_NS 500000.0
@@ -78,7 +82,7 @@ bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
 {
 	/* Sizes that would be refused go the long way. */
 	return run->known.ns_per_unit > 0 && !(run->known.flags & COST_VARIES) &&
-	       run->known.ns_per_unit * (double)node->kn_task_size < (double)pool_warm_ns() &&
+	       run->known.ns_per_unit * (double)node->kn_task_size < (double)price_warm_ns() &&
 	       node->kn_task_size - 1 < KTASK_MAX_SIZE &&
 	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_trace && !trace_is_on();
 }
@@ -87,13 +91,13 @@ void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
 {
 	cost_remember(run_identity(run), cost_measured(units, now - run->begin, run->known), run->known);
 	if (now - run->begin > USUAL_WARM_NS)
-		pool_doubt_warmth();
+		price_doubt_warmth();
 }
 
 /* What is gained by one more helper has to be more than this. */
 static double price(const struct run *run)
 {
-	double wake = pool_is_warm() ? (double)pool_warm_ns() : MARGIN * (double)(pool_wake_ns() + pool_answer_ns());
+	double wake = pool_is_warm() ? (double)price_warm_ns() : MARGIN * (double)(price_wake_ns() + price_answer_ns());
 
 	return wake + 4 * (run->floor_ns - FLOOR_NS);
 }
@@ -127,7 +131,7 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 		if (gain < least_ns) {
 			because(w, run->reluctant ? KTASK_WHY_WAITED : KTASK_WHY_SHORT);
 			if (gain > USUAL_PRICE_NS && !run->reluctant)
-				pool_doubt_answers();
+				price_doubt();
 			return;
 		}
 	} else if (run->nr_chunks > FEW_CHUNKS) {
@@ -157,10 +161,10 @@ void heartbeat_begin(struct worker *caller)
 		because(caller, KTASK_WHY_ENOUGH);
 		return;
 	}
-	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < (double)pool_warm_ns()) {
+	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < (double)price_warm_ns()) {
 		because(caller, KTASK_WHY_SHORT);
 		if (ns_per_unit * (double)run->cut.total > USUAL_WARM_NS)
-			pool_doubt_warmth();
+			price_doubt_warmth();
 		return;
 	}
 	/* What a few short units have shown says little of many: the first chunk will tell. */
@@ -178,7 +182,7 @@ void heartbeat_begin(struct worker *caller)
 	} else if ((double)spent > price(run)) {
 		/* Earned together, if another one like them gains anything at all. */
 		short_runs.spent = 0;
-		call_if_worth(caller, ns_per_unit, (double)pool_warm_ns());
+		call_if_worth(caller, ns_per_unit, (double)price_warm_ns());
 	} else {
 		/* Memory may deceive: what is not far above the price, and has been so once only, waits for the heartbeat. */
 		call_if_worth(caller, ns_per_unit, run->known.flags & COST_CONFIRMED ? price(run) : 2 * price(run));
@@ -192,7 +196,7 @@ void heartbeat_join(struct worker *helper)
 
 void heartbeat(struct worker *w)
 {
-	if (team_size(&w->run->team) + 1 < max_threads(w->run) && w->now - w->called_at >= pool_wake_ns())
+	if (team_size(&w->run->team) + 1 < max_threads(w->run) && w->now - w->called_at >= price_wake_ns())
 		call_if_worth(w, w->pace.ns_per_unit, price(w->run));
 }
 
@@ -248,13 +252,31 @@ static void judge(const struct worker *caller, struct cost *cost)
 		cost->flags |= COST_EVEN;
 }
 
+/*
+ * Did helpers come in vain? Two CPUs of a virtual machine may be one to its host, who tells nobody: then all that shows is that
+ * the run took as long as it would have alone.
+ */
+static bool was_in_vain(const struct worker *caller)
+{
+	const struct run *run = caller->run;
+
+	return run->known.flags & COST_CONFIRMED &&
+	       (double)(caller->now - run->begin) > IN_VAIN * run->known.ns_per_unit * (double)run->cut.total;
+}
+
 void heartbeat_end(struct worker *caller)
 {
 	struct run *run = caller->run;
 	bool alone = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) == 0;
+	bool helped = atomic_load_explicit(&run->threads, memory_order_relaxed) > 0,
+	     vain = helped && was_in_vain(caller);
 
-	if (caller->pace.units) {
-		struct cost cost = cost_measured(caller->pace.units, caller->pace.ns, run->known);
+	if (helped && !vain)
+		pool_paid();
+	/* Units that have cost more than before, for once, may be why it took so long. But if not, it is no news. */
+	if (run->cut.total && (!vain || pool_in_vain())) {
+		uint64_t ns = caller->pace.ns + atomic_load_explicit(&run->busy_ns, memory_order_relaxed);
+		struct cost cost = cost_measured(run->cut.total, ns, run->known);
 
 		if (!alone)
 			judge(caller, &cost);

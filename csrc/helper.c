@@ -9,6 +9,7 @@
 #include "futex.h"
 #include "limits.h"
 #include "pool_private.h"
+#include "price.h"
 #include "priority.h"
 #include "probes.h"
 #include "tid.h"
@@ -221,11 +222,13 @@ void *helper_main(void *arg)
 			go_home(h, team, now);
 		} else {
 			if (answer > PREEMPTED_NS / 2) {
-				pool_answered(answer);
+				if (!h->newborn)
+					price_answered(answer);
 				notice_if_strayed(h);
 			} else if (awake) {
-				pool_answered_awake(answer);
+				price_answered_awake(answer);
 			}
+			h->newborn = false;
 			pthread_cleanup_push(helper_ends, h);
 			team->work(team, h->id, h->node, now);
 			pthread_cleanup_pop(0);

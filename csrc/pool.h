@@ -83,31 +83,18 @@ bool pool_is_overfull(uint64_t now);
 /* Grows by one in each forked child: the threads of a team with an older number do not exist here. */
 unsigned pool_forks(void);
 
-/* What it costs to wake a helper, and how long that takes to answer, in ns: measured at each wake; a mean, and a median. */
-uint64_t pool_wake_ns(void);
-uint64_t pool_answer_ns(void);
-
-/*
- * A run did without helpers since they are so slow to answer. As that keeps it from finding out whether they still
- * are, what was measured counts a little less each time.
- */
-void pool_doubt_answers(void);
-
 /* Is the helper that this thread called last awake, waiting for its next call (so that it costs next to nothing)? */
 bool pool_is_warm(void);
 
+/*
+ * A run with helpers was over sooner than without; or it took as long, so that they came in vain. Where several in succession
+ * have, nobody is called for a pause, and pool_in_vain says so: it is more than chance.
+ */
+void pool_paid(void);
+bool pool_in_vain(void);
+
 /* A run may call a helper in a moment: what that takes of the one that this thread called last comes near meanwhile. */
 void pool_prefetch(void);
-
-/*
- * What a run has to last for such a call to gain, in ns: from how long it takes helpers to answer. USUAL_WARM_NS is what
- * that comes to on most machines, and is assumed at first.
- */
-enum { USUAL_WARM_NS = 2500 };
-uint64_t pool_warm_ns(void);
-
-/* The same for that, by a run which went without for that reason alone. */
-void pool_doubt_warmth(void);
 
 /* By a helper between chunks: somebody else wants its CPU, so it goes home, and stays there for a while. */
 bool pool_wants_back(int helper, uint64_t now);

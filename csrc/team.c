@@ -6,12 +6,16 @@
 #include "futex.h"
 #include "limits.h"
 #include "pool_private.h"
+#include "price.h"
 #include "probes.h"
 
 #include <sched.h>
 
 /* The helper that this thread called last. */
 static THREAD_LOCAL struct helper *partner;
+
+/* What happens so often in succession is no chance. */
+enum { MANY_IN_VAIN = 3 };
 
 void team_init(struct team *team, team_work *work, unsigned max)
 {
@@ -232,6 +236,7 @@ static uint64_t call(struct team *team, struct helper *h)
 {
 	uint32_t word = atomic_load_explicit(&h->word, memory_order_relaxed);
 	uint64_t begin = clock_ns(), now = begin;
+	bool newborn = h->newborn;
 
 	h->called_at = begin;
 	atomic_store_explicit(&h->team, team, memory_order_relaxed);
@@ -246,7 +251,8 @@ static uint64_t call(struct team *team, struct helper *h)
 	if ((word & STATE) == PARKED) {
 		futex_wake(&h->word);
 		now = clock_ns();
-		pool_woke(now - begin);
+		if (!newborn)
+			price_woke(now - begin);
 	}
 	return now;
 }
@@ -349,6 +355,24 @@ uint64_t team_call(struct team *team, int node)
 bool team_muster(struct team *team)
 {
 	return (team->enrolled || enroll(team)) && sit_down(team);
+}
+
+void pool_paid(void)
+{
+	if (atomic_load_explicit(&pool.in_vain, memory_order_relaxed))
+		atomic_store_explicit(&pool.in_vain, 0, memory_order_relaxed);
+}
+
+bool pool_in_vain(void)
+{
+	if (atomic_fetch_add_explicit(&pool.in_vain, 1, memory_order_relaxed) + 1 < MANY_IN_VAIN)
+		return false;
+	pool_paid();
+	if (!pool.stubborn) {
+		partner = NULL; /* it may wait awake: whoever does is called in a pause, too */
+		retreat(0);
+	}
+	return true;
 }
 
 static void only_survey(struct team *team, int helper, int node, uint64_t now)
