@@ -51,6 +51,17 @@ enum { FEW_CHUNKS = 64 };
 /* Runs follow in quick succession when no more than this lies between them: while a helper lingers. */
 enum { QUICK_NS = 50000 };
 
+/*
+ * To look at the clock takes longer than all else that a run does which is known to be short: one in 16 does, by chance. The
+ * others count ticks; one that has taken so many, some 5 us, is not what it was known to be.
+ */
+enum { MEASURED_BITS = 4, SHORT_TICKS = 1 << 14 };
+
+/* When this thread last looked at both. */
+static THREAD_LOCAL struct {
+	uint64_t ticks, ns;
+} last_measured;
+
 /* Runs of this thread that were too short for a helper, one soon after the other. */
 static THREAD_LOCAL struct {
 	uint64_t end;	/* of the last one */
@@ -70,12 +81,6 @@ const void *run_identity(const struct run *run)
 void heartbeat_recall(struct run *run)
 {
 	run->known = cost_recall(run_identity(run));
-	/* The microseconds of the clock are as good as dice. */
-	run->reluctant = run->known.flags & COST_WAITS && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
-	run->even = false;
-	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
-	if (run->floor_ns < FLOOR_NS)
-		run->floor_ns = FLOOR_NS;
 }
 
 bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
@@ -87,11 +92,51 @@ bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
 	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_trace && !trace_is_on();
 }
 
-void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
+void heartbeat_at_once(struct run *run, uint64_t ticks)
 {
+	bool dice = ticks * UINT64_C(0x9E3779B97F4A7C15) >> (64 - MEASURED_BITS) == 0; /* by Fibonacci hashing */
+
+	run->begin = 0;
+	if (!last_measured.ns || !ticks || dice || run->ctl.kc_report || run->known.flags & COST_DECEIVED)
+		run->begin = clock_ns();
+}
+
+/* How long ago that was, by the clock: going by how far both have got since this thread last looked at both. */
+static uint64_t ns_since(uint64_t ticks, uint64_t ticks_now, uint64_t now)
+{
+	uint64_t most = now - last_measured.ns;
+	double part = (double)(ticks_now - ticks) / (double)(ticks_now - last_measured.ticks);
+
+	return part < 1 ? (uint64_t)((double)most * part) : most;
+}
+
+uint64_t heartbeat_end_at_once(struct run *run, uint64_t ticks, size_t units, bool well)
+{
+	uint64_t ticks_now = clock_ticks(), now;
+
+	if (!run->begin && ticks_now - ticks < SHORT_TICKS)
+		return 0;
+	now = clock_ns();
+	if (!run->begin)
+		run->begin = now - ns_since(ticks, ticks_now, now);
+	last_measured.ticks = ticks_now;
+	last_measured.ns = now;
+	if (!well)
+		return now;
 	cost_remember(run_identity(run), cost_measured(units, now - run->begin, run->known), run->known);
 	if (now - run->begin > USUAL_WARM_NS)
 		price_doubt_warmth();
+	return now;
+}
+
+void heartbeat_prepare(struct run *run)
+{
+	/* The microseconds of the clock are as good as dice. */
+	run->reluctant = run->known.flags & COST_WAITS && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
+	run->even = false;
+	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
+	if (run->floor_ns < FLOOR_NS)
+		run->floor_ns = FLOOR_NS;
 }
 
 /* What is gained by one more helper has to be more than this. */
