@@ -103,22 +103,19 @@ static bool gather(struct team *team, uint64_t timeout_ns)
 	return true;
 }
 
-/* After a fork, the seat is the parent's. */
-static void stand_up(struct team *team)
+void caller_stands(void)
 {
-	if (team->seat < 0)
-		return;
-	if (team->forks == pool_forks())
-		limits_stand(team->seat);
-	team->seat = -1;
-	caller_seated = false;
+	limits_stand(caller_seat);
+	caller_seat = -1;
 }
 
 bool team_gather(struct team *team, uint64_t timeout_ns)
 {
 	if (!gather(team, timeout_ns))
 		return false;
-	stand_up(team);
+	if (team->took_seat && team->forks == pool_forks()) /* after a fork, it is the parent's */
+		caller_stands();
+	team->took_seat = false;
 	if (not_gathered == team)
 		not_gathered = NULL;
 	return true;

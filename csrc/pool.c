@@ -113,7 +113,7 @@ struct pool pool = {
 };
 
 THREAD_LOCAL struct team *serving;
-THREAD_LOCAL bool caller_seated;
+THREAD_LOCAL int caller_seat = -1;
 THREAD_LOCAL int thread_number;
 
 /* This thread's tid; 0: not asked for yet, or it may change, as long as nobody notices forks. */
@@ -346,7 +346,7 @@ static void after_fork_in_child(void)
 	reset_helpers();
 	limits_reset();
 	pool_reset_surveyors();
-	caller_seated = false;
+	caller_seat = -1;
 	not_gathered = NULL;
 }
 

@@ -14,13 +14,17 @@
 
 enum { MAX_HELPERS = MAX_CPUS, HELPER_BITS = 64 };
 
+struct team;
+
+/* Done by each helper of a team, once for each call; now: when it came. */
+typedef void team_work(struct team *team, int helper, int node, uint64_t now);
+
 /*
  * The helpers of one run; lives on the stack of the caller, who made the run. What is not atomic is written by the
  * caller only: before it calls its first helper, but for the last four, which are its own.
  */
 struct team {
-	/* Done by each helper, once for each call; now: when it came. */
-	void (*work)(struct team *team, int helper, int node, uint64_t now);
+	team_work *work;
 	struct ktask_trace *trace; /* the process's (trace.h); NULL: off */
 	uint64_t run;		   /* its number there */
 	unsigned max;		   /* helpers that may be in it at the same time */
@@ -29,9 +33,9 @@ struct team {
 	int home;		   /* the caller's node, */
 	int caller_cpu;		   /* and its CPU, which helpers keep away from */
 	bool enrolled;
-	bool hot;    /* the caller makes short runs in quick succession: helpers had better linger */
-	bool seated; /* the caller has a seat: */
-	int seat;    /* the CPU's; -1: it needs none, or has none */
+	bool hot;	/* the caller makes short runs in quick succession: helpers had better linger */
+	bool seated;	/* the caller has a seat, or needs none: */
+	bool took_seat; /* it has taken it for this team */
 	unsigned nr_cancelled;
 	unsigned nr_willed;
 
@@ -98,7 +102,7 @@ bool pool_wants_back(int helper, uint64_t now);
 /* Do helpers retreat at all? */
 bool pool_retreats(void);
 
-void team_init(struct team *team, void (*work)(struct team *team, int helper, int node, uint64_t now), unsigned max);
+void team_init(struct team *team, team_work *work, unsigned max);
 
 /*
  * Calls one more helper, from the pool of that node (an index of the topology; -1: the caller's) or the nearest that has
@@ -129,5 +133,15 @@ extern THREAD_LOCAL const struct team *not_gathered;
  * earlier one, which helpers are at work on (longjmp.c).
  */
 void look_for_left(uintptr_t run, size_t size);
+
+/* Ends the program, and says why. */
+void tell_left(void);
+
+/* By a helper, after a chunk: is its team, of this kind, still there? Or else the program ends (longjmp.c). */
+static inline void team_check(const struct team *team, team_work *work)
+{
+	if (team->work != work)
+		tell_left();
+}
 
 #endif

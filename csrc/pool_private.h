@@ -81,8 +81,10 @@ extern struct pool pool;
 /* The team that this thread, a helper, works for. */
 extern THREAD_LOCAL struct team *serving;
 
-/* This thread has a seat, as the caller of a run. */
-extern THREAD_LOCAL bool caller_seated;
+/* The seat that this thread has as the caller of a run, by its CPU; -1: none. It gives it back. */
+extern THREAD_LOCAL int caller_seat;
+void caller_stands(void);
+
 /* ktask_thread(). */
 extern THREAD_LOCAL int thread_number;
 

@@ -79,6 +79,8 @@ static void poll(struct worker *caller)
 	caller->polled = caller->now = clock_ns();
 }
 
+static team_work help;
+
 static int do_chunk(struct worker *w, const struct chunk *chunk)
 {
 	struct run *run = w->run;
@@ -88,6 +90,7 @@ static int do_chunk(struct worker *w, const struct chunk *chunk)
 
 	PROBE3(chunk__begin, run, chunk->start, chunk->end);
 	result = run->ctl.kc_thread_func(chunk->start, chunk->end, run->ctl.kc_func_arg);
+	team_check(&run->team, help);
 	PROBE2(chunk__end, run, result);
 	w->now = clock_ns();
 	w->chunks++;

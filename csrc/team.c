@@ -17,7 +17,7 @@ static THREAD_LOCAL struct helper *partner;
 /* What happens so often in succession is no chance. */
 enum { MANY_IN_VAIN = 3 };
 
-void team_init(struct team *team, void (*work)(struct team *team, int helper, int node, uint64_t now), unsigned max)
+void team_init(struct team *team, team_work *work, unsigned max)
 {
 	team->work = work;
 	team->trace = NULL;
@@ -26,7 +26,7 @@ void team_init(struct team *team, void (*work)(struct team *team, int helper, in
 	team->forks = pool_forks();
 	team->enrolled = false;
 	team->seated = false;
-	team->seat = -1;
+	team->took_seat = false;
 	team->nr_cancelled = 0;
 	team->nr_willed = 0;
 	atomic_init(&team->here, 0);
@@ -103,11 +103,11 @@ static bool sit_down(struct team *team)
 {
 	if (team->seated)
 		return true;
-	if (!pool.oversubscribed && !is_helping() && !caller_seated) {
-		team->seat = find_seat(team);
-		if (team->seat < 0)
+	if (!pool.oversubscribed && !is_helping() && caller_seat < 0) {
+		caller_seat = find_seat(team);
+		if (caller_seat < 0)
 			return false;
-		caller_seated = true;
+		team->took_seat = true;
 	}
 	team->seated = true;
 	return true;

@@ -60,7 +60,8 @@ extern "C" {
  * helper; if it is the caller, that ends when all helpers have, and nothing is undone.
  *
  * It must not be left by longjmp(), nor may the stack that it runs on be copied away meanwhile (greenlets): with helpers at
- * work that is undefined. The next run at that place of the stack tells so, and ends the program.
+ * work that is undefined. The next run at that place of the stack tells so, and ends the program; or a helper does, which
+ * finds something else there after its chunk.
  *
  * Helpers have the stack of any thread (ulimit -s, 8 MiB as a rule), with a guard page behind it. Signals are blocked in
  * them. A child of fork() has the program's signals, but what posix_spawn(), vfork() and the like start from a helper
