@@ -25,7 +25,8 @@ def main(folder: str, name: str, case: str) -> int:
     test.__path__.append(folder)
     futures.ThreadPoolExecutor = ktask.Executor  # type: ignore[misc]
     module: Any = importlib.import_module(f"test.{name}")
-    assert module.ThreadPoolMixin.executor_type is ktask.Executor
+    cases = getattr(module, case)
+    assert cases.executor_type is ktask.Executor
     run_python: Any = getattr(module, "assert_python_ok", None)
 
     def assert_python_ok(*args: str) -> Any:
@@ -37,7 +38,7 @@ def main(folder: str, name: str, case: str) -> int:
         return run_python(*options, program.replace(IMPORTS, imports).replace("= Executor(", "= ThreadPoolExecutor("))
 
     module.assert_python_ok = assert_python_ok
-    suite = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(module, case))
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(cases)
     result = unittest.TextTestRunner(verbosity=2).run(suite)
     print("ran", result.testsRun, "skipped", len(result.skipped))
     return 0 if result.wasSuccessful() and result.testsRun > len(result.skipped) else 1
