@@ -42,9 +42,6 @@ enum { TRY_AGAIN_RUNS = 16 };
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
 
-/* With helpers a run is over sooner than this much of the time that it would take without, or they came in vain. */
-#define IN_VAIN 0.95
-
 /* Runs no longer than this, in all, are cut in batches if their units are even, and show whether they are. */
 #define EVEN_NS 500000.0
 
@@ -139,12 +136,18 @@ void heartbeat_prepare(struct run *run)
 		run->floor_ns = FLOOR_NS;
 }
 
+/* What calls that take long themselves add to the price of a helper, who makes more of them. */
+static double calls_price(const struct run *run)
+{
+	return 4 * (run->floor_ns - FLOOR_NS);
+}
+
 /* What is gained by one more helper has to be more than this. */
 static double price(const struct run *run)
 {
 	double wake = pool_is_warm() ? (double)price_warm_ns() : MARGIN * (double)(price_wake_ns() + price_answer_ns());
 
-	return wake + 4 * (run->floor_ns - FLOOR_NS);
+	return wake + calls_price(run);
 }
 
 /* The strongest reason counts: at the end of each run, too little is left to call anybody. */
@@ -175,7 +178,8 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 
 		if (gain < least_ns) {
 			because(w, run->reluctant ? KTASK_WHY_WAITED : KTASK_WHY_SHORT);
-			if (gain > USUAL_PRICE_NS && !run->reluctant)
+			/* For the price of a wake alone, that is; and once in a run. */
+			if (gain > USUAL_PRICE_NS + calls_price(run) && !run->reluctant && w->thread == 0 && !w->chunks)
 				price_doubt();
 			return;
 		}
@@ -297,31 +301,13 @@ static void judge(const struct worker *caller, struct cost *cost)
 		cost->flags |= COST_EVEN;
 }
 
-/*
- * Did helpers come in vain? Two CPUs of a virtual machine may be one to its host, who tells nobody: then all that shows is that
- * the run took as long as it would have alone.
- */
-static bool was_in_vain(const struct worker *caller)
-{
-	const struct run *run = caller->run;
-
-	return run->known.flags & COST_CONFIRMED &&
-	       (double)(caller->now - run->begin) > IN_VAIN * run->known.ns_per_unit * (double)run->cut.total;
-}
-
 void heartbeat_end(struct worker *caller)
 {
 	struct run *run = caller->run;
 	bool alone = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) == 0;
-	bool helped = atomic_load_explicit(&run->threads, memory_order_relaxed) > 0,
-	     vain = helped && was_in_vain(caller);
 
-	if (helped && !vain)
-		pool_paid();
-	/* Units that have cost more than before, for once, may be why it took so long. But if not, it is no news. */
-	if (run->cut.total && (!vain || pool_in_vain())) {
-		uint64_t ns = caller->pace.ns + atomic_load_explicit(&run->busy_ns, memory_order_relaxed);
-		struct cost cost = cost_measured(run->cut.total, ns, run->known);
+	if (caller->pace.units) {
+		struct cost cost = cost_measured(caller->pace.units, caller->pace.ns, run->known);
 
 		if (!alone)
 			judge(caller, &cost);
