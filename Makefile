@@ -70,6 +70,8 @@ lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/ruff check src tests bench examples docs setup.py
 	$(BIN)/ruff format --check src tests bench examples docs setup.py
 	$(BIN)/python tests/mutation/mutate.py --check
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet --no-progress --min-severity medium .github
 	$(MAKE) -C tests/c lint CLANG_FORMAT=$(abspath $(BIN)/clang-format)
 
 model: ## explore the protocols with model checkers

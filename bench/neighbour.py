@@ -28,6 +28,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import plots
 from peers import PEERS, build
 
 NOTHING, SERIAL = "nothing", "serial"
@@ -231,38 +232,45 @@ def table(rows: Sequence[Row]) -> None:
         print(f"{' '.join(key):40}" + "".join(f"{text:>20}" for text in texts))
 
 
+OURS = ("#d1242f", "#f0959a")
+
+
 def plot(rows: Sequence[Row], path: Path) -> None:
     """Draws how much longer it takes in each scene with others, for each subject."""
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     names = [n for n in dict.fromkeys(r["subject"] for r in rows) if n not in {NOTHING, SERIAL}]
     names.sort(key=lambda n: not n.startswith("ktask"))
-    titles = {"victim": "A neighbour is slowed down", "hogs": "Tasks beside busy neighbours take"}
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    for axes, part in zip(figure.subplots(1, 2), titles, strict=True):
-        keys = [key for key in dict.fromkeys(map(scene_of, rows)) if key[0] == part]
-        for i, name in enumerate(names):
-            cells = [ratios(rows, key, name) for key in keys]
-            places = [k + (i - (len(names) - 1) / 2) * 0.8 / len(names) for k in range(len(keys))]
-            heights = [cell[0] if cell else 0 for cell in cells]
-            axes.bar(places, [h - 1 for h in heights], 0.8 / len(names), bottom=1, label=name, color=f"C{i}")
-        axes.axhline(1, color="black", linewidth=0.8)
-        counts = {"victim": "", "hogs": "{} hog(s), "}
-        axes.set_xticks(
-            range(len(keys)),
-            [f"{counts[part].format(key[1])}{key[2]} session\n{key[3]}" for key in keys],
-            rotation=45,
-            ha="right",
-            fontsize=8,
-        )
-        axes.set_title(titles[part], loc="left")
-        axes.set_ylabel(
-            "times as long as beside the serial loop" if part == "victim" else "times as long as the serial loop"
-        )
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    ours = sum(n.startswith("ktask") for n in names)
+    colors = dict(zip(names, (*OURS[:ours], *plots.COLORS), strict=False))
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ktask", "font.size": 8, "axes.titlesize": 10}):
+        drawing = Figure(figsize=(12, 3.4), layout="constrained")
+        for axes, part in zip(drawing.subplots(1, 2, width_ratios=(4, 5)), ("victim", "hogs"), strict=True):
+            keys = [key for key in dict.fromkeys(map(scene_of, rows)) if key[0] == part]
+            for i, name in enumerate(names):
+                cells = [ratios(rows, key, name) for key in keys]
+                places = [k + (i - (len(names) - 1) / 2) * 0.8 / len(names) for k in range(len(keys))]
+                heights = [cell[0] - 1 if cell else 0 for cell in cells]
+                axes.bar(places, heights, 0.8 / len(names), bottom=1, label=name, color=colors[name])
+            axes.axhline(1, color="black", linewidth=0.8)
+            axes.set_xticks(range(len(keys)), [label_of(key) for key in keys], fontsize=7)
+            axes.grid(axis="y", alpha=0.25)
+            axes.spines[["top", "right"]].set_visible(False)
+        victim, hogs = drawing.axes
+        victim.set(title="A neighbour, beside runs of so long", ylabel="times as long as beside the serial loop")
+        hogs.set(title="Runs of so long, beside one or two neighbours", ylabel="times as long as the serial loop")
+        hogs.set_yscale("log", base=2)
+        hogs.yaxis.set_major_formatter("{x:g}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        plots.save(drawing, path)
+
+
+def label_of(key: Key) -> str:
+    """A scene, in few words on three lines."""
+    part, others, session, load = key
+    where = f"{session} session" if part == "victim" else f"{others}, {session} session"
+    return where.replace(" session", "\nsession") + "\n" + load.replace("us", "µs").replace(" every", "\nevery")
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ HERE = Path(__file__).resolve().parent
 PAGES = (
     "README.md",
     "docs/benchmarks.md",
+    "docs/executor.md",
     "docs/loop.md",
     "docs/neighbour.md",
     "docs/memory.md",
@@ -183,6 +184,17 @@ def memory_table(file: Path) -> str:
     return markdown(lines)
 
 
+def one_import_table(file: Path) -> str:
+    """ktask.numpy in NumPy's place, in some expressions of many elements: bench/numpy_ufuncs.py."""
+    rows = [r for r in load(file) if (r.peer, r.size) == ("ktask", max(SIZES))]
+    names = ("exp", "sin", "compute", "add", "sum")
+    cells = [
+        cell([r for r in rows if r.workload == name], Column("", name, None, speedup), spread=False) for name in names
+    ]
+    head = ["10⁷ numbers, on two idle CPUs", *(f"`{EXPRESSIONS[name][0]}`" for name in names)]
+    return markdown([head, ["times as fast as NumPy", *cells]])
+
+
 def executor_table(file: Path) -> str:
     """Microseconds per call, but for the last line: bench/executor.py."""
     us: dict[tuple[str, str], list[float]] = {}
@@ -216,6 +228,7 @@ def read(file: Path) -> list[dict[str, str]]:
 
 
 OTHERS: dict[str, tuple[str, Callable[[Path], str]]] = {  # name: file, what makes the table
+    "one-import": ("ufuncs.csv", one_import_table),
     "neighbours": ("neighbour-2cpu-kvm.csv", lambda file: neighbours_table("victim", file)),
     "beside-neighbours": ("neighbour-2cpu-kvm.csv", lambda file: neighbours_table("hogs", file)),
     "processes": ("processes-2cpu-kvm.csv", lambda file: markdown(processes.lines(read(file)))),
@@ -271,6 +284,9 @@ def fill(page: str, results: Path) -> str:
 def publish(results: Path = HERE / "results", root: Path = HERE.parent) -> None:
     """Rewrites the tables and plots of the documentation."""
     plots.draw(results, root / "docs" / "img")
+    neighbours = results / OTHERS["neighbours"][0]
+    if neighbours.exists():
+        neighbour.plot(read(neighbours), root / "docs" / "img" / "neighbour.svg")
     for name in PAGES:
         page = root / name
         page.write_text(fill(page.read_text(encoding="utf-8"), results), encoding="utf-8")

@@ -42,14 +42,22 @@ enum { TRY_AGAIN_RUNS = 16 };
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
 
-/* With helpers a run is over sooner than this much of the time that it would take without, or they came in vain. */
-#define IN_VAIN 0.95
-
 /* Runs no longer than this, in all, are cut in batches if their units are even, and show whether they are. */
 #define EVEN_NS 500000.0
 
 /* Runs follow in quick succession when no more than this lies between them: while a helper lingers. */
 enum { QUICK_NS = 50000 };
+
+/*
+ * To look at the clock takes longer than all else that a run does which is known to be short: one in 16 does, by chance. The
+ * others count ticks; one that has taken so many, some 5 us, is not what it was known to be.
+ */
+enum { MEASURED_BITS = 4, SHORT_TICKS = 1 << 14 };
+
+/* When this thread last looked at both. */
+static THREAD_LOCAL struct {
+	uint64_t ticks, ns;
+} last_measured;
 
 /* Runs of this thread that were too short for a helper, one soon after the other. */
 static THREAD_LOCAL struct {
@@ -70,12 +78,6 @@ const void *run_identity(const struct run *run)
 void heartbeat_recall(struct run *run)
 {
 	run->known = cost_recall(run_identity(run));
-	/* The microseconds of the clock are as good as dice. */
-	run->reluctant = run->known.flags & COST_WAITS && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
-	run->even = false;
-	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
-	if (run->floor_ns < FLOOR_NS)
-		run->floor_ns = FLOOR_NS;
 }
 
 bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
@@ -87,11 +89,57 @@ bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
 	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_trace && !trace_is_on();
 }
 
-void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
+void heartbeat_at_once(struct run *run, uint64_t ticks)
 {
+	bool dice = ticks * UINT64_C(0x9E3779B97F4A7C15) >> (64 - MEASURED_BITS) == 0; /* by Fibonacci hashing */
+
+	run->begin = 0;
+	if (!last_measured.ns || !ticks || dice || run->ctl.kc_report || run->known.flags & COST_DECEIVED)
+		run->begin = clock_ns();
+}
+
+/* How long ago that was, by the clock: going by how far both have got since this thread last looked at both. */
+static uint64_t ns_since(uint64_t ticks, uint64_t ticks_now, uint64_t now)
+{
+	uint64_t most = now - last_measured.ns;
+	double part = (double)(ticks_now - ticks) / (double)(ticks_now - last_measured.ticks);
+
+	return part < 1 ? (uint64_t)((double)most * part) : most;
+}
+
+uint64_t heartbeat_end_at_once(struct run *run, uint64_t ticks, size_t units, bool well)
+{
+	uint64_t ticks_now = clock_ticks(), now;
+
+	if (!run->begin && ticks_now - ticks < SHORT_TICKS)
+		return 0;
+	now = clock_ns();
+	if (!run->begin)
+		run->begin = now - ns_since(ticks, ticks_now, now);
+	last_measured.ticks = ticks_now;
+	last_measured.ns = now;
+	if (!well)
+		return now;
 	cost_remember(run_identity(run), cost_measured(units, now - run->begin, run->known), run->known);
 	if (now - run->begin > USUAL_WARM_NS)
 		price_doubt_warmth();
+	return now;
+}
+
+void heartbeat_prepare(struct run *run)
+{
+	/* The microseconds of the clock are as good as dice. */
+	run->reluctant = run->known.flags & COST_WAITS && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
+	run->even = false;
+	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
+	if (run->floor_ns < FLOOR_NS)
+		run->floor_ns = FLOOR_NS;
+}
+
+/* What calls that take long themselves add to the price of a helper, who makes more of them. */
+static double calls_price(const struct run *run)
+{
+	return 4 * (run->floor_ns - FLOOR_NS);
 }
 
 /* What is gained by one more helper has to be more than this. */
@@ -99,7 +147,7 @@ static double price(const struct run *run)
 {
 	double wake = pool_is_warm() ? (double)price_warm_ns() : MARGIN * (double)(price_wake_ns() + price_answer_ns());
 
-	return wake + 4 * (run->floor_ns - FLOOR_NS);
+	return wake + calls_price(run);
 }
 
 /* The strongest reason counts: at the end of each run, too little is left to call anybody. */
@@ -130,7 +178,8 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 
 		if (gain < least_ns) {
 			because(w, run->reluctant ? KTASK_WHY_WAITED : KTASK_WHY_SHORT);
-			if (gain > USUAL_PRICE_NS && !run->reluctant)
+			/* For the price of a wake alone, that is; and once in a run. */
+			if (gain > USUAL_PRICE_NS + calls_price(run) && !run->reluctant && w->thread == 0 && !w->chunks)
 				price_doubt();
 			return;
 		}
@@ -252,31 +301,13 @@ static void judge(const struct worker *caller, struct cost *cost)
 		cost->flags |= COST_EVEN;
 }
 
-/*
- * Did helpers come in vain? Two CPUs of a virtual machine may be one to its host, who tells nobody: then all that shows is that
- * the run took as long as it would have alone.
- */
-static bool was_in_vain(const struct worker *caller)
-{
-	const struct run *run = caller->run;
-
-	return run->known.flags & COST_CONFIRMED &&
-	       (double)(caller->now - run->begin) > IN_VAIN * run->known.ns_per_unit * (double)run->cut.total;
-}
-
 void heartbeat_end(struct worker *caller)
 {
 	struct run *run = caller->run;
 	bool alone = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) == 0;
-	bool helped = atomic_load_explicit(&run->threads, memory_order_relaxed) > 0,
-	     vain = helped && was_in_vain(caller);
 
-	if (helped && !vain)
-		pool_paid();
-	/* Units that have cost more than before, for once, may be why it took so long. But if not, it is no news. */
-	if (run->cut.total && (!vain || pool_in_vain())) {
-		uint64_t ns = caller->pace.ns + atomic_load_explicit(&run->busy_ns, memory_order_relaxed);
-		struct cost cost = cost_measured(run->cut.total, ns, run->known);
+	if (caller->pace.units) {
+		struct cost cost = cost_measured(caller->pace.units, caller->pace.ns, run->known);
 
 		if (!alone)
 			judge(caller, &cost);

@@ -228,12 +228,12 @@ void *helper_main(void *arg)
 			} else if (awake) {
 				price_answered_awake(answer);
 			}
-			h->newborn = false;
 			pthread_cleanup_push(helper_ends, h);
 			team->work(team, h->id, h->node, now);
 			pthread_cleanup_pop(0);
 		}
 		serving = NULL;
+		h->newborn = false;
 		/* The thread function forked, and this is the child: a pthread's return would end it with exit(0), too. */
 		if (pool_forks() != forks)
 			exit(0);

@@ -86,13 +86,6 @@ unsigned pool_forks(void);
 /* Is the helper that this thread called last awake, waiting for its next call (so that it costs next to nothing)? */
 bool pool_is_warm(void);
 
-/*
- * A run with helpers was over sooner than without; or it took as long, so that they came in vain. Where several in succession
- * have, nobody is called for a pause, and pool_in_vain says so: it is more than chance.
- */
-void pool_paid(void);
-bool pool_in_vain(void);
-
 /* A run may call a helper in a moment: what that takes of the one that this thread called last comes near meanwhile. */
 void pool_prefetch(void);
 

@@ -58,7 +58,6 @@ struct pool {
 	pthread_mutex_t starting;
 	_Atomic enum pool_state state;
 	_Atomic unsigned forks;
-	_Atomic uint32_t in_vain;	   /* runs in succession that took as long with helpers as without */
 	_Atomic uint32_t coming;	   /* threads that were made but have not come up; a futex */
 	_Atomic uint64_t no_births_before; /* when no thread could be made, another try has to wait */
 

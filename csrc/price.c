@@ -119,9 +119,8 @@ void price_answered_awake(uint64_t ns)
 
 void price_doubt(void)
 {
-	uint32_t wake = get(&price.wake_ns), answer = get(&price.answer_ns);
+	uint32_t answer = get(&price.answer_ns);
 
-	set(&price.wake_ns, wake - wake / (DOUBT * get(&price.wake_trust)));
 	set(&price.answer_ns, answer - answer / (DOUBT * get(&price.answer_trust)));
 }
 
@@ -135,7 +134,7 @@ void price_doubt_warmth(void)
 
 void price_fix(uint32_t wake_ns)
 {
-	set(&price.wake_ns, wake_ns);
-	set(&price.answer_ns, wake_ns);
 	atomic_store_explicit(&price.fixed, true, memory_order_relaxed);
+	atomic_store_explicit(&price.wake_ns, wake_ns, memory_order_relaxed);
+	atomic_store_explicit(&price.answer_ns, wake_ns, memory_order_relaxed);
 }

@@ -25,8 +25,8 @@ void price_answered_awake(uint64_t ns);
 void price_unanswered(uint64_t ns);
 
 /*
- * A run did without helpers for their price alone, which is more than usual. As that keeps it from finding out whether it
- * still is, what was measured counts a little less each time.
+ * A run did without helpers since they are so slow to answer, or so they were where they wait awake. As that keeps it from
+ * finding out whether they still are, what was measured counts a little less each time.
  */
 void price_doubt(void);
 void price_doubt_warmth(void);

@@ -18,8 +18,6 @@
  *     as much as a wake.
  *   - One that works looks between chunks, twice in a millisecond, and goes home when it waited for a good part of the
  *     time.
- * Of a host that runs two CPUs of its guest on one of its own the guest's kernel knows nothing. What shows is that runs take as
- * long with helpers as they did without: callers retreat when three in succession have (heartbeat.c).
  *
  * After a retreat helpers are not replaced: for a pause, runs of this process have no more of them at work than were
  * left. Then the next one that is called finds out whether the neighbour is still there. If so, the pause doubles; it
@@ -29,7 +27,7 @@
  * Word
  *   pause   when it ends, how often it was doubled, and the room: how many helpers there may be until then. 0: there was
  *           none yet. It is changed by compare-and-exchange only.
- * Going home (retreat), by a helper; or by a caller that was not answered, or in vain
+ * Going home (retreat), by a helper; or by a caller that was not answered
  *   1. look at the clock, then at the word.
  *   2. If the pause lasts, lower its room to those that are left, unless it is as low already.
  *   3. If it is over, begin another one.

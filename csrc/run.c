@@ -295,20 +295,19 @@ static int run_cut(struct run *run)
 }
 
 /* A run that is over before anybody could help: one chunk, and nothing is prepared. */
-static int run_at_once(const struct run *run, const struct ktask_node *node)
+static int run_at_once(struct run *run, const struct ktask_node *node)
 {
 	const struct ktask_ctl *ctl = &run->ctl;
 	void *end = ctl->kc_iter_func == ktask_iter_range ? (char *)node->kn_start + node->kn_task_size
 							  : ctl->kc_iter_func(node->kn_start, node->kn_task_size);
+	uint64_t ticks = clock_ticks(), now;
 	int result;
-	uint64_t now;
 
+	heartbeat_at_once(run, ticks);
 	PROBE3(run__begin, run, ctl->kc_thread_func, node->kn_task_size);
 	result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
 	PROBE2(run__end, run, result);
-	now = clock_ns();
-	if (result == KTASK_RETURN_SUCCESS)
-		heartbeat_end_at_once(run, node->kn_task_size, now);
+	now = heartbeat_end_at_once(run, ticks, node->kn_task_size, result == KTASK_RETURN_SUCCESS);
 	if (ctl->kc_report)
 		record_at_once(run, node, end, result, now);
 	return result;
@@ -326,11 +325,12 @@ int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *
 		error = check_nodes(nodes, nr_nodes);
 	if (error)
 		return error;
-	run.begin = clock_ns();
 	heartbeat_recall(&run);
 	if (nr_nodes == 1 && heartbeat_is_short(&run, &nodes[0]))
 		return run_at_once(&run, &nodes[0]);
 
+	run.begin = clock_ns();
+	heartbeat_prepare(&run);
 	pool_prefetch();
 
 	struct cursor cursors[nr_nodes ? nr_nodes : 1];

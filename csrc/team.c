@@ -14,9 +14,6 @@
 /* The helper that this thread called last. */
 static THREAD_LOCAL struct helper *partner;
 
-/* What happens so often in succession is no chance. */
-enum { MANY_IN_VAIN = 3 };
-
 void team_init(struct team *team, team_work *work, unsigned max)
 {
 	team->work = work;
@@ -236,8 +233,9 @@ static uint64_t call(struct team *team, struct helper *h)
 {
 	uint32_t word = atomic_load_explicit(&h->word, memory_order_relaxed);
 	uint64_t begin = clock_ns(), now = begin;
-	bool newborn = h->newborn;
 
+	if (h->newborn && atomic_load_explicit(&h->tid, memory_order_relaxed))
+		h->newborn = false; /* its thread has come up since */
 	h->called_at = begin;
 	atomic_store_explicit(&h->team, team, memory_order_relaxed);
 	atomic_fetch_add_explicit(&team->nr_called, 1, memory_order_relaxed);
@@ -251,7 +249,7 @@ static uint64_t call(struct team *team, struct helper *h)
 	if ((word & STATE) == PARKED) {
 		futex_wake(&h->word);
 		now = clock_ns();
-		if (!newborn)
+		if (!h->newborn)
 			price_woke(now - begin);
 	}
 	return now;
@@ -355,24 +353,6 @@ uint64_t team_call(struct team *team, int node)
 bool team_muster(struct team *team)
 {
 	return (team->enrolled || enroll(team)) && sit_down(team);
-}
-
-void pool_paid(void)
-{
-	if (atomic_load_explicit(&pool.in_vain, memory_order_relaxed))
-		atomic_store_explicit(&pool.in_vain, 0, memory_order_relaxed);
-}
-
-bool pool_in_vain(void)
-{
-	if (atomic_fetch_add_explicit(&pool.in_vain, 1, memory_order_relaxed) + 1 < MANY_IN_VAIN)
-		return false;
-	pool_paid();
-	if (!pool.stubborn) {
-		partner = NULL; /* it may wait awake: whoever does is called in a pause, too */
-		retreat(0);
-	}
-	return true;
 }
 
 static void only_survey(struct team *team, int helper, int node, uint64_t now)

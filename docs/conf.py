@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The documentation site: `make docs` builds it into build/docs. index.md says which pages there are."""
 
+import importlib
 import inspect
 import re
 import sys
@@ -8,7 +9,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from sphinx.util import logging
+
 import ktask
+
+logger = logging.getLogger(__name__)
 
 project = "ktask"
 author = "the ktask authors"
@@ -58,6 +63,17 @@ def add_names_without_a_place(app, docname, source):
             source[0] += "\n".join(["", "## More", "", "```{eval-rst}", *lines, "```", ""])
 
 
+def look_for_names_without_a_place(app, env):
+    """A warning for each public name, of the Python modules and of the C library, that no page has."""
+    placed = {name for domain in ("py", "c") for name, *_ in env.get_domain(domain).get_objects()}
+    modules = (importlib.import_module(f"ktask.{name}") for name in ("dask", "joblib", "memory"))
+    public = {f"{module.__name__}.{name}" for module in (ktask, *modules) for name in module.__all__}
+    symbols = (Path(app.srcdir).parent / "csrc" / "libktask.map").read_text(encoding="utf-8")
+    public.update(re.findall(r"\b(ktask_\w+);", symbols))
+    for name in sorted(public - placed):
+        logger.warning("no page of the reference has %s", name)
+
+
 def kind_of(thing):
     """What autodoc calls it."""
     return "class" if inspect.isclass(thing) else "function" if callable(thing) else "data"
@@ -67,3 +83,4 @@ def setup(app):
     """For Sphinx."""
     app.connect("source-read", drop_patterns_without_pages)
     app.connect("source-read", add_names_without_a_place)
+    app.connect("env-check-consistency", look_for_names_without_a_place)

@@ -46,7 +46,8 @@ class Executor(ThreadPoolExecutor):
     ) -> None:
         """Starts nothing yet."""
         if max_workers is None:
-            max_workers = min(32, (os.cpu_count() or 1) + 4)
+            cpu_count = getattr(os, "process_cpu_count", os.cpu_count)  # the former since Python 3.13
+            max_workers = min(32, (cpu_count() or 1) + 4)
         if max_workers <= 0:
             raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
         if initializer is not None and not callable(initializer):

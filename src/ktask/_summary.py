@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from ktask._trace import Event, Trace
@@ -76,8 +76,8 @@ class Summary:
     come (``median``, ``p90``, ``longest``), None if none came. ``willed``: times a caller lent something to one;
     ``retreated``: times one went home for somebody else. ``chunk_seconds`` and ``chunk_units``: ``shortest``,
     ``median`` and ``longest``. ``histogram``: pairs of an upper limit in seconds and how many chunks took less, but not
-    less than the one before. ``busy``: of each thread, the part of ``seconds_in_runs`` that it spent in chunks.
-    ``dropped`` events had no room, and count nowhere.
+    less than the one before; ``units_histogram``: the same of how many units they had. ``busy``: of each thread, the
+    part of ``seconds_in_runs`` that it spent in chunks. ``dropped`` events had no room, and count nowhere.
     """
 
     seconds: float
@@ -98,6 +98,7 @@ class Summary:
     chunk_seconds: dict[str, float] | None
     chunk_units: dict[str, float] | None
     histogram: list[tuple[float, int]]
+    units_histogram: list[tuple[int, int]]
     busy: dict[str, float]
     dropped: int
 
@@ -136,7 +137,8 @@ class Summary:
             wake_latency=_spread(waits, low=False),
             chunk_seconds=_spread(lengths),
             chunk_units=_spread([e.units for e in chunks]),
-            histogram=_histogram(lengths),
+            histogram=_histogram(lengths, [m * 10.0**e for e in range(-7, 6) for m in (1, 3)]),
+            units_histogram=_histogram([e.units for e in chunks], [m * 10**e for e in range(20) for m in (1, 3)]),
             busy={
                 row.name: sum(e.end - e.begin for e in row.kind("chunk")) / in_runs if in_runs else 0.0
                 for row in rows_of(trace, events)
@@ -167,14 +169,11 @@ class Summary:
         lines += [
             "",
             f"chunks took {duration(self.chunk_seconds['median'])} in the median, "
-            f"from {duration(self.chunk_seconds['shortest'])} to {duration(self.chunk_seconds['longest'])}; "
-            f"units: {self.chunk_units['median']:,.0f}, "
-            f"from {self.chunk_units['shortest']:,.0f} to {self.chunk_units['longest']:,.0f}",
-        ]
-        most = max(n for _, n in self.histogram)
-        lines += [
-            f"  under {duration(limit):>8} {n:>8,} {'█' * max(round(n / most * BAR), n > 0)}".rstrip()
-            for limit, n in self.histogram
+            f"from {duration(self.chunk_seconds['shortest'])} to {duration(self.chunk_seconds['longest'])}",
+            *_bars([(duration(limit), n) for limit, n in self.histogram]),
+            f"and had {some(round(self.chunk_units['median']), 'unit')} in the median, "
+            f"from {self.chunk_units['shortest']:,} to {self.chunk_units['longest']:,}",
+            *_bars([(f"{limit:,}", n) for limit, n in self.units_histogram]),
         ]
         return "\n".join(lines) + self._remark()
 
@@ -239,11 +238,22 @@ def _spread(values: Sequence[float], *, low: bool = True) -> dict[str, float] | 
     return {"median": median(ordered), "p90": ordered[math.ceil(0.9 * len(ordered)) - 1], "longest": ordered[-1]}
 
 
-def _histogram(seconds: list[float]) -> list[tuple[float, int]]:
-    """Limits 1, 3, 10, 30 and so on; from the first to the last that has something."""
-    limits = [m * 10.0**e for e in range(-7, 6) for m in (1, 3)]
+N = TypeVar("N", int, float)
+
+
+def _histogram(values: Sequence[N], limits: Sequence[N]) -> list[tuple[N, int]]:
+    """How many are less than each limit, but not than the one before; from the first to the last that has some."""
     counts = [0] * len(limits)
-    for s in seconds:
-        counts[next((i for i, limit in enumerate(limits) if s < limit), len(limits) - 1)] += 1
+    for value in values:
+        counts[next((i for i, limit in enumerate(limits) if value < limit), len(limits) - 1)] += 1
     filled = [i for i, n in enumerate(counts) if n]
     return [(limits[i], counts[i]) for i in range(filled[0], filled[-1] + 1)] if filled else []
+
+
+def _bars(histogram: Sequence[tuple[str, int]]) -> list[str]:
+    """A line for each limit."""
+    width = max(len(limit) for limit, _ in histogram)
+    most = max(n for _, n in histogram)
+    return [
+        f"  under {limit:>{width}} {n:>8,} {'█' * max(round(n / most * BAR), n > 0)}".rstrip() for limit, n in histogram
+    ]

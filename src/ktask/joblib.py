@@ -23,11 +23,11 @@ import joblib
 from joblib._parallel_backends import FallbackToBackend, ParallelBackendBase, SequentialBackend
 from threadpoolctl import ThreadpoolController
 
-import ktask.threadpoolctl as ktask_threadpoolctl
+import ktask.threadpoolctl  # noqa: F401 - so that threadpoolctl knows ktask
 from ktask._core import lib
 from ktask._executor import Executor
 
-__all__ = ["KtaskBackend", "ktask_threadpoolctl"]
+__all__ = ["KtaskBackend"]
 
 
 class KtaskBackend(ParallelBackendBase):  # type: ignore[misc]

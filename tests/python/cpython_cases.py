@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Runs one class of CPython's own test_concurrent_futures with ktask.Executor in the place of ThreadPoolExecutor.
 
-    python cpython_cases.py FOLDER CLASS        FOLDER has the file; exits with 0 if all pass
+    python cpython_cases.py FOLDER MODULE CLASS        exits with 0 if all pass
 
-Run by test_executor_cpython.py. FOLDER is a ``test`` package of the same Python version, if not of this very build.
+Run by test_executor_cpython.py. FOLDER is a ``test`` package of the same Python version, if not of this very build;
+MODULE is in it: test_concurrent_futures, or since Python 3.12 one of a package of that name.
 """
 
 from __future__ import annotations
@@ -19,18 +20,14 @@ import ktask
 IMPORTS = "from concurrent.futures import ThreadPoolExecutor"
 
 
-def main(folder: str, name: str) -> int:
+def main(folder: str, name: str, case: str) -> int:
     test: Any = importlib.import_module("test")
     test.__path__.append(folder)
-    replaced = futures.ThreadPoolExecutor
     futures.ThreadPoolExecutor = ktask.Executor  # type: ignore[misc]
-    try:
-        module: Any = importlib.import_module("test.test_concurrent_futures")
-    finally:
-        if not name.startswith("ThreadPool"):
-            futures.ThreadPoolExecutor = replaced  # type: ignore[misc]
-    assert module.ThreadPoolMixin.executor_type is ktask.Executor
-    run_python = module.assert_python_ok
+    module: Any = importlib.import_module(f"test.{name}")
+    cases = getattr(module, case)
+    assert cases.executor_type is ktask.Executor
+    run_python: Any = getattr(module, "assert_python_ok", None)
 
     def assert_python_ok(*args: str) -> Any:
         """The programs that some cases run have to import the same."""
@@ -41,7 +38,7 @@ def main(folder: str, name: str) -> int:
         return run_python(*options, program.replace(IMPORTS, imports).replace("= Executor(", "= ThreadPoolExecutor("))
 
     module.assert_python_ok = assert_python_ok
-    suite = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(module, name))
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(cases)
     result = unittest.TextTestRunner(verbosity=2).run(suite)
     print("ran", result.testsRun, "skipped", len(result.skipped))
     return 0 if result.wasSuccessful() and result.testsRun > len(result.skipped) else 1

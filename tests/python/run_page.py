@@ -4,7 +4,8 @@
 What is done with a block says its language:
 
 - python: it is run, with the names of the blocks before it; with doctest if it begins with >>>
-- c and cpp: it is compiled, against the headers of csrc/include
+- c and cpp: it is compiled, linked with the C library in the folder KTASK_LIBRARY, and run. The main() that uses it
+  comes after it as a comment that readers do not see, from `<!-- main` to `-->`
 - sh: it is run
 - anything else (console, text, ...): nothing
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import re
 import shutil
 import subprocess
@@ -27,7 +29,8 @@ from typing import Any, NamedTuple
 
 INCLUDE = Path(__file__).parents[2] / "csrc" / "include"
 COMPILERS = {"c": ["cc", "-x", "c", "-std=c11"], "cpp": ["c++", "-x", "c++", "-std=c++17"]}
-FLAGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-fopenmp", "-fsyntax-only", f"-I{INCLUDE}", "-"]
+FLAGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-fopenmp", f"-I{INCLUDE}", "-"]
+LIBRARIES = ["-x", "none", "-L", os.environ.get("KTASK_LIBRARY", "."), "-l:libktask.a", "-lm", "-pthread"]
 
 
 class Block(NamedTuple):
@@ -46,10 +49,11 @@ class NotHereError(Exception):
 def blocks_of(text: str) -> list[Block]:
     """All blocks of a page that name a language."""
     blocks = []
-    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+    shown_and_not = r"^```(\w+)\n(.*?)^```$(?:\n+<!-- main\n(.*?)^-->$)?"
+    for match in re.finditer(shown_and_not, text, re.DOTALL | re.MULTILINE):
         named = re.match(r"(?:# |/\* )(\w+\.\w+)(?: \*/)?\n", match[2])
         line = text.count("\n", 0, match.start()) + 1
-        blocks.append(Block(line, match[1], named[1] if named else None, match[2]))
+        blocks.append(Block(line, match[1], named[1] if named else None, match[2] + (match[3] or "")))
     return blocks
 
 
@@ -61,7 +65,10 @@ def do(block: Block, name: str, names: dict[str, Any]) -> None:
     elif block.language == "sh":
         subprocess.run(["sh", "-e", "-c", block.text], check=True)
     elif block.language in COMPILERS:
-        subprocess.run([*COMPILERS[block.language], *FLAGS], input=block.text, text=True, check=True)
+        program = Path(f"{name}_{block.line}").absolute()
+        command = [*COMPILERS[block.language], "-o", str(program), *FLAGS, *LIBRARIES]
+        subprocess.run(command, input=block.text, text=True, check=True)
+        subprocess.run([program], check=True)
     elif block.language == "python" and block.text.startswith(">>>"):
         test = doctest.DocTestParser().get_doctest(block.text, names, name, name, block.line)
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)

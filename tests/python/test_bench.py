@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import neighbour
 import numpy_ufuncs
 import peers
 import plots
@@ -182,3 +183,12 @@ def test_the_plots_are_drawn_from_the_figures_that_are_kept(tmp_path: Path) -> N
         legend = texts(tmp_path / f"{plot}.svg")
         assert {peer for suite in suites for peer in peers_of(load(results / f"{suite}.csv"))} <= legend
         assert texts(ROOT / "docs" / "img" / f"{plot}.svg") == legend
+
+
+def test_the_plot_of_neighbours_is_drawn_from_the_figures_that_are_kept(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    rows = report.read(ROOT / "bench" / "results" / report.OTHERS["neighbours"][0])
+    neighbour.plot(rows, tmp_path / "neighbour.svg")
+    legend = texts(tmp_path / "neighbour.svg")
+    assert {row["subject"] for row in rows} - {neighbour.NOTHING, neighbour.SERIAL} <= legend
+    assert texts(ROOT / "docs" / "img" / "neighbour.svg") == legend

@@ -17,9 +17,19 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUNNER = Path(__file__).with_name("run_page.py")
 
 
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with libktask.a."""
+    folder = tmp_path_factory.mktemp("library")
+    make = ["make", "-s", "-j2", "-C", str(ROOT / "csrc"), f"BUILD={folder}", f"{folder}/libktask.a"]
+    subprocess.run(make, check=True, timeout=100)
+    return folder
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page.read_text())], ids=lambda page: page.name)
-def test_page(page: Path, tmp_path: Path) -> None:
+def test_page(page: Path, library: Path, tmp_path: Path) -> None:
     environment = os.environ | {
+        "KTASK_LIBRARY": str(library),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path),  # where pyximport and numba keep what they have compiled
         "NUMBA_CACHE_DIR": str(tmp_path / "numba"),
@@ -42,6 +52,12 @@ def test_page(page: Path, tmp_path: Path) -> None:
 def test_no_python_hides_in_a_block_without_a_language(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     assert re.findall(r"^ {4,}(?:import |from \w+ import |def \w+\(|>>> |ktask\.).*", text, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_all_c_is_run(page: Path) -> None:
+    blocks = [block for block in blocks_of(page.read_text()) if block.language in ("c", "cpp") and not block.file]
+    assert [block.text for block in blocks if "int main(" not in block.text] == []
 
 
 def test_every_kind_has_an_example_that_is_run() -> None:

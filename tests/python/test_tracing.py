@@ -253,11 +253,26 @@ def test_the_numbers_of_a_summary() -> None:
     assert s.wake_latency == {"median": 1, "p90": 1, "longest": 1}
     assert s.chunk_seconds == {"shortest": 1, "median": 3, "longest": 8}
     assert s.histogram == [(3.0, 1), (10.0, 2)]
+    assert s.units_histogram == [(3, 3)]
     assert s.busy == {"caller": pytest.approx(0.8), "helper 0": pytest.approx(0.4), "helper 1": 0}
     json.dumps(s.as_dict())
     text = str(s)
     for part in ("balance 75.0%", "1 came, 1 sent home", "1.20 threads", "lent", "went home", "idle for 20.0%"):
         assert part in text
+
+
+def test_histograms_of_chunks() -> None:
+    units = [1, 1, 5, 200, 299, 300]
+    chunks = [event("chunk", 10 * i, 10 * i + i, units=n) for i, n in enumerate(units)]
+    s = MadeUp([*chunks, event("run", 0, 60, units=sum(units))]).summary()
+    assert s.units_histogram == [(3, 2), (10, 1), (30, 0), (100, 0), (300, 2), (1000, 1)]
+    lines = str(s).splitlines()
+    at = lines.index("and had 102 units in the median, from 1 to 300")
+    assert [line.split()[:3] for line in lines[at + 1 :]] == [
+        ["under", f"{limit:,}", str(n)] for limit, n in s.units_histogram
+    ]
+    assert lines[at + 1].endswith("█" * 32)
+    assert not lines[at + 3].endswith("█")
 
 
 def test_runs_side_by_side_and_threads_of_the_same_name() -> None:

@@ -11,6 +11,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PATH="$bin:$PATH"
 
+# The wheels that the workflow will build, by the settings in pyproject.toml.
+for machine in x86_64 aarch64; do
+	cibuildwheel --print-build-identifiers --platform linux --archs $machine .
+done | tr '\n' ' ' | grep -x 'cp310-manylinux_x86_64 cp310-musllinux_x86_64 cp310-manylinux_aarch64 cp310-musllinux_aarch64 '
+
 # Any date will do, but the same for both; without git, since what is checked may be a mere copy.
 export SOURCE_DATE_EPOCH=1600000000
 umask 022
