@@ -42,6 +42,9 @@ enum { TRY_AGAIN_RUNS = 16 };
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
 
+/* Who is alone, and will be for a while, takes so much at once: a pause after a retreat, for one, is longer. */
+#define ALONE_NS 1e6
+
 /* Runs no longer than this, in all, are cut in batches if their units are even, and show whether they are. */
 #define EVEN_NS 500000.0
 
@@ -259,6 +262,8 @@ size_t heartbeat_size(const struct worker *w)
 		if (!run->ctl.kc_poll_func)
 			return cursor_remaining(w->cursor); /* nobody to share with, nobody to ask */
 		floor = PACE_TARGET_NS;
+	} else if (threads == 1 && w->why == KTASK_WHY_NONE_FREE) {
+		floor = ALONE_NS;
 	}
 	if (run->even && threads == max_threads(run) && w->pace.ns_per_unit * (double)run->cut.total < EVEN_NS)
 		return batch_next(&w->pace, &run->cut, w->cursor, threads, floor);

@@ -33,9 +33,11 @@ struct team {
 	int home;		   /* the caller's node, */
 	int caller_cpu;		   /* and its CPU, which helpers keep away from */
 	bool enrolled;
-	bool hot;	/* the caller makes short runs in quick succession: helpers had better linger */
-	bool seated;	/* the caller has a seat, or needs none: */
-	bool took_seat; /* it has taken it for this team */
+	bool shares_lock; /* the work of all is done under one lock, in part; helpers then have */
+	int nice;	  /* the caller's nice, if they are privileged */
+	bool hot;	  /* the caller makes short runs in quick succession: helpers had better linger */
+	bool seated;	  /* the caller has a seat, or needs none: */
+	bool took_seat;	  /* it has taken it for this team */
 	unsigned nr_cancelled;
 	unsigned nr_willed;
 
@@ -91,6 +93,12 @@ void pool_prefetch(void);
 
 /* By a helper between chunks: somebody else wants its CPU, so it goes home, and stays there for a while. */
 bool pool_wants_back(int helper, uint64_t now);
+
+/*
+ * By a helper, before it begins something under a lock that others need: whoever wants its CPU goes first. True: somebody
+ * did, so it goes home. now: what time it is, before and after.
+ */
+bool pool_makes_way(int helper, uint64_t *now);
 
 /* Do helpers retreat at all? */
 bool pool_retreats(void);
