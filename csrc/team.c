@@ -16,6 +16,7 @@ static THREAD_LOCAL struct helper *partner;
 void team_init(struct team *team, void (*work)(struct team *team, int helper, int node, uint64_t now), unsigned max)
 {
 	team->work = work;
+	team->had_all = NULL;
 	team->trace = NULL;
 	team->max = max;
 	team->hot = false;
