@@ -13,6 +13,7 @@ SECONDS ?= 600
 ASAN_TESTS = contract exceptions iterator concurrent func_arg trace
 TSAN_TESTS = fork concurrent exceptions
 SEED ?=
+MUTANTS ?= # which: options of tests/mutation/mutate.py
 # Of the extension module. Other flags do not make setuptools compile them again.
 OBJECTS = build/temp.* build/lib.*
 DEMO ?= # options of the demo, such as --quick
@@ -68,6 +69,7 @@ lint: $(VENV)/.test ## types, style and static analysis
 	$(BIN)/mypy
 	$(BIN)/ruff check src tests bench examples docs setup.py
 	$(BIN)/ruff format --check src tests bench examples docs setup.py
+	$(BIN)/python tests/mutation/mutate.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet --no-progress --min-severity medium .github
 	$(MAKE) -C tests/c lint CLANG_FORMAT=$(abspath $(BIN)/clang-format)
@@ -96,14 +98,17 @@ tsan-python: $(VENV)/.test ## forks and many threads from Python, on an extensio
 soak: $(VENV)/.test ## everything at random for SECONDS=600
 	$(BIN)/python tests/soak/soak.py $(SECONDS) $(SEED)
 
-# Functions called by name only from helpers are not seen by Python's tracer; the same ones run in callers, too. An interrupt
-# at any instant may find coverage holding its own lock (lock_data), for good: so that test runs without. So do CPython's own
-# tests of executors, which are all about time.
 # The compiler gets its flags last, after those of the extension's own build: nothing is optimized into other branches, and
 # calls are no branches, which they would be if they could throw.
 # placement.c needs several NUMA nodes: tests/vm runs it in a virtual machine, out of sight.
-coverage: $(VENV)/.test ## lines and branches that the tests reach, in C and Python: 95 and 90 % at least
-	$(BIN)/python -m pip install --quiet 'coverage>=7.10' 'gcovr>=7'
+GCOVR = $(BIN)/gcovr --root . --filter csrc/ --exclude csrc/placement.c tests/c/build/coverage \
+	--merge-mode-functions=merge-use-line-min --exclude-unreachable-branches \
+	--txt - --print-summary --html-details build/coverage/c.html --fail-under-line 95 --fail-under-branch 90
+
+# Functions called by name only from helpers are not seen by Python's tracer; the same ones run in callers, too. An interrupt
+# at any instant may find coverage holding its own lock (lock_data), for good: so that test runs without. So do CPython's own
+# tests of executors, which are all about time.
+coverage: $(VENV)/.coverage ## lines and branches that the tests reach, in C and Python: 95 and 90 % at least
 	rm -rf tests/c/build/coverage build/coverage $(OBJECTS) && mkdir -p build/coverage
 	printf '#!/bin/sh\nexec cc "$$@" -O0 -g --coverage -fprofile-update=atomic -fno-exceptions\n' >build/coverage/cc
 	chmod +x build/coverage/cc
@@ -118,13 +123,16 @@ coverage: $(VENV)/.test ## lines and branches that the tests reach, in C and Pyt
 		lines, branches = t["covered_lines"] / t["num_statements"], t["covered_branches"] / t["num_branches"]; \
 		print(f"Python: {lines:.1%} of lines, {branches:.1%} of branches"); \
 		sys.exit(lines < 0.95 or branches < 0.90)'; python=$$?; \
-	$(BIN)/gcovr --root . --filter csrc/ --exclude csrc/placement.c build/temp.*/csrc tests/c/build/coverage \
-		--merge-mode-functions=merge-use-line-min --exclude-unreachable-branches \
-		--txt - --print-summary --html-details build/coverage/c.html --fail-under-line 95 --fail-under-branch 90; c=$$?; \
+	$(GCOVR) build/temp.*/csrc; c=$$?; \
 	rm -rf $(OBJECTS); [ $$python = 0 ] && [ $$c = 0 ]
 
+coverage-c: $(VENV)/.coverage ## the same of the C core, by the C tests alone
+	rm -rf tests/c/build/coverage && mkdir -p build/coverage
+	$(MAKE) -s -C tests/c coverage BUILD=build/coverage
+	$(GCOVR)
+
 mutants: $(VENV)/.test ## seed small bugs in chunk.c, undo.c and the Python layer, and see whether the tests notice
-	$(BIN)/python tests/mutation/mutate.py
+	$(BIN)/python tests/mutation/mutate.py $(MUTANTS)
 
 lib: ## the C library alone, in csrc/build
 	$(MAKE) -C csrc
@@ -151,9 +159,13 @@ $(VENV)/.bench: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade --editable '.[bench]'
 	touch $@
 
+$(VENV)/.coverage: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet 'coverage>=7.10' 'gcovr>=7'
+	touch $@
+
 # ktask is there already: these add what its extras name.
 $(VENV)/.docs $(VENV)/.release: $(VENV)/.%: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet 'ktask[$*]'
 	touch $@
 
-.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench docs dist dist-check wheels lint model asan-python tsan-python soak coverage mutants lib clean
+.PHONY: help demo test test-c test-fuzz test-python test-numpy test-vm bench docs dist dist-check wheels lint model asan-python tsan-python soak coverage coverage-c mutants lib clean

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -31,12 +32,33 @@ class Row(NamedTuple):
     ideal: float
     serial_cpu: float
     parallel_cpu: float
+    host: str = ""
+    """How the CPUs were to each other, before the process and after it (host.cpp); mixed: it changed."""
+
+
+def row_of(round_: int, peer: str, workload: str, figures: Iterable[str], host: str = "") -> Row:
+    """A row from what a program has printed, or a file has."""
+    size, serial, parallel, ideal, serial_cpu, parallel_cpu = map(float, figures)
+    return Row(round_, peer, workload, size, serial, parallel, ideal, serial_cpu, parallel_cpu, host)
 
 
 def load(file: Path) -> list[Row]:
     """The rows of one suite."""
     with file.open(newline="") as f:
-        return [Row(int(r), p, w, *map(float, figures)) for r, p, w, *figures in list(csv.reader(f))[1:]]
+        lines = list(csv.reader(f))[1:]
+    return [row_of(int(r), peer, workload, rest[:6], *rest[6:]) for r, peer, workload, *rest in lines]
+
+
+def hosts(rows: Iterable[Row]) -> Counter[str]:
+    """In how many processes the CPUs were how to each other."""
+    return Counter(host for *_, host in {(row.round, row.peer, row.host) for row in rows})
+
+
+def alike(rows: list[Row]) -> list[Row]:
+    """Those of the processes whose CPUs were as in most; all, if some peer had none such."""
+    usual = hosts(rows).most_common(1)
+    same = [row for row in rows if row.host == usual[0][0]] if usual else rows
+    return same if set(peers_of(same)) == set(peers_of(rows)) else rows
 
 
 class Figure(NamedTuple):

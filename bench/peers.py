@@ -66,6 +66,19 @@ def build_common() -> Path:
 
 
 @cache
+def build_plain(source: str) -> Path:
+    """Compiles bench/<source>.cpp, which measures the machine and no library."""
+    build_common()
+    program = BUILD / source
+    complaint = compile_(
+        program, ["g++", "-std=c++17", str(HERE / f"{source}.cpp"), str(BUILD / "bodies.o"), "-pthread"]
+    )
+    if complaint:
+        raise SystemExit(complaint)
+    return program
+
+
+@cache
 def build(source: str, peer: str) -> Path | None:
     """Compiles bench/<source>.cpp for a peer; None where the machine has not got it."""
     how = PEERS[peer]

@@ -17,6 +17,7 @@ from figures import (
     HOT,
     TRIANGLES,
     Row,
+    alike,
     best_possible,
     burned,
     figure,
@@ -185,5 +186,5 @@ def draw(results: Path, images: Path) -> None:
         with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ktask", "font.size": 8, "axes.titlesize": 9}):
             drawing = Figure(figsize=inches, layout="constrained")
             axes = drawing.subplots(1, panels, squeeze=False)[0]
-            drawn_by(axes, *map(load, files))
+            drawn_by(axes, *(alike(load(file)) for file in files))
             save(drawing, images / f"{name}.svg")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import neighbour
+import numpy_calls
 import plots
 import processes
 from figures import (
@@ -27,10 +28,12 @@ from figures import (
     HOT,
     TRIANGLES,
     Row,
+    alike,
     best_possible,
     burned,
     burned_us,
     figure,
+    hosts,
     load,
     over_serial,
     peers_of,
@@ -193,6 +196,20 @@ def one_import_table(file: Path) -> str:
     return markdown([head, ["times as fast as NumPy", *cells]])
 
 
+def numpy_calls_table(file: Path) -> str:
+    """How many times as fast as NumPy: bench/numpy_calls.py."""
+    ratios: dict[tuple[str, int, str], list[float]] = {}
+    for r in read(file):
+        ratios.setdefault((r["call"], int(r["elements"]), r["machine"]), []).append(
+            float(r["numpy_ns"]) / float(r["ktask_ns"])
+        )
+    lines = [["", *(f"{n:,}" for n in numpy_calls.SIZES), *(f"{n:,}, taken" for n in numpy_calls.SIZES)]]
+    for call in numpy_calls.CALLS:
+        cells = [ratios.get((call, n, machine)) for machine in ("idle", "taken") for n in numpy_calls.SIZES]
+        lines.append([f"`{call}`", *(f"{statistics.median(c):.2f}" if c else "" for c in cells)])
+    return markdown(lines)
+
+
 def executor_table(file: Path) -> str:
     """Microseconds per call, but for the last line: bench/executor.py."""
     us: dict[tuple[str, str], list[float]] = {}
@@ -231,9 +248,26 @@ OTHERS: dict[str, tuple[str, Callable[[Path], str]]] = {  # name: file, what mak
     "beside-neighbours": ("neighbour-2cpu-kvm.csv", lambda file: neighbours_table("hogs", file)),
     "processes": ("processes-2cpu-kvm.csv", lambda file: markdown(processes.lines(read(file)))),
     "memory-clients": ("memory-2cpu-kvm.csv", memory_table),
+    "numpy-calls": ("numpy-calls-2cpu-kvm.csv", numpy_calls_table),
     "executor": ("executor-2cpu-kvm.csv", executor_table),
     "tracing": ("tracing-2cpu-kvm.csv", tracing_table),
 }
+
+
+def hosts_in_words(rows: list[Row]) -> str:
+    """How the CPUs were to each other, and which processes are shown for it."""
+    found = hosts(rows).most_common()
+    shown = f"; shown: {found[0][0]}" if len(found) > 1 and len(alike(rows)) < len(rows) else ""
+    return ", ".join(f"{host or 'unknown'} {n}" for host, n in found) + shown
+
+
+def hosts_table(results: Path) -> str:
+    """The same for all suites."""
+    suites = dict.fromkeys(suite for suite, _ in TABLES.values())
+    files = {suite: results / f"{suite}.csv" for suite in suites}
+    return markdown(
+        [["suite", "processes"], *([suite, hosts_in_words(load(f))] for suite, f in files.items() if f.exists())]
+    )
 
 
 def machine_text(facts: dict[str, str]) -> str:
@@ -246,6 +280,8 @@ def fill(page: str, results: Path) -> str:
 
     def block(match: re.Match[str]) -> str:
         name, *words = match[1].split()
+        if name == "hosts":
+            return f"<!-- bench: hosts -->\n{hosts_table(results)}\n<!-- end -->"
         file = "machine.json" if name == "machine" else OTHERS[name][0] if name in OTHERS else f"{TABLES[name][0]}.csv"
         source = results / file
         if not source.exists():
@@ -255,7 +291,7 @@ def fill(page: str, results: Path) -> str:
         elif name in OTHERS:
             text = OTHERS[name][1](source)
         else:
-            text = table(name, load(source), [w for w in words if w != "brief"], "brief" not in words)
+            text = table(name, alike(load(source)), [w for w in words if w != "brief"], "brief" not in words)
         return f"<!-- bench: {match[1]} -->\n{text}\n<!-- end -->"
 
     return re.sub(r"<!-- bench: (.*?) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import plots
 import report
-from figures import Row
-from peers import BUILD, HERE, PEERS, build, build_common, start
+from figures import Row, alike, row_of
+from peers import BUILD, HERE, PEERS, build, build_common, build_plain, start
 
 PYTHON_PEERS = {  # and what each is installed as
     "ktask": "ktask",
@@ -41,6 +41,12 @@ PYTHON = {"calls": PYTHON_PEERS, "loop": LOOP_PEERS, "numpy_ufuncs": UFUNC_PEERS
 
 SECONDS = 120
 """A library that takes longer for one round hangs."""
+
+TRIES = 4
+"""How often a process is started anew because the machine was not what it should be."""
+
+LACKING = {"one", "mixed"}
+"""States of the host (host.cpp) in which no figures are taken, if it can be helped."""
 
 STRANGERS = 0.1
 """CPUs that may be in use by others while figures are taken that are kept."""
@@ -112,24 +118,40 @@ class Watch:
         return (cpu_seconds_of_others() - self.used) / (time.monotonic() - self.begin)
 
 
-def measure(suite: Suite, peers: list[str], rounds: int, scale: float) -> list[Row]:
-    """All rounds of all peers."""
+def host() -> str:
+    """How the CPUs are to each other at this moment."""
+    done = subprocess.run([build_plain("host")], stdout=subprocess.PIPE, text=True, check=True, timeout=SECONDS)
+    return done.stdout.strip()
+
+
+def measure_once(suite: Suite, peer: str, round_: int, scale: float) -> list[Row]:
+    """One process of one peer."""
+    before = host()
+    process = suite.start(peer, round_, scale)
+    try:
+        out, _ = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, _ = process.communicate()
+    if process.returncode:
+        print(f"{peer} ended with {process.returncode} in round {round_}", flush=True)
+    state = before if host() == before else "mixed"
+    rows = [line.split() for line in out.splitlines()]
+    return [row_of(round_, peer, workload, figures, state) for workload, *figures in rows]
+
+
+def measure(suite: Suite, peers: list[str], rounds: int, scale: float, tries: int) -> list[Row]:
+    """All rounds of all peers; again, up to so many times, those for which the host had one CPU only."""
     rows: list[Row] = []
     for round_ in range(rounds):
         turn = round_ % len(peers)
         order = peers[turn:] + peers[:turn]
         for peer in order if round_ % 2 == 0 else order[::-1]:
-            process = suite.start(peer, round_, scale)
-            try:
-                out, _ = process.communicate(timeout=SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                out, _ = process.communicate()
-            if process.returncode:
-                print(f"{peer} ended with {process.returncode} in round {round_}", flush=True)
-            for line in out.splitlines():
-                workload, *figures = line.split()
-                rows.append(Row(round_, peer, workload, *map(float, figures)))
+            for _ in range(tries):
+                new = measure_once(suite, peer, round_, scale)
+                if not {row.host for row in new} & LACKING:
+                    break
+            rows += new
     return rows
 
 
@@ -143,8 +165,12 @@ def measure_all(names: list[str], results: Path, rounds: int | None, scale: floa
         if strict:
             time.sleep(1)
             refuse_if_busy(watch)
-        rows = measure(suite, peers, rounds or suite.rounds, scale)
-        print(f"{report.tables(name, rows)}\n\nmeanwhile others used {max(0.0, watch.cpus()):.2f} CPUs", flush=True)
+        tries = TRIES if strict and len(os.sched_getaffinity(0)) > 1 else 1
+        rows = measure(suite, peers, rounds or suite.rounds, scale, tries)
+        print(
+            f"{report.tables(name, alike(rows))}\n\nmeanwhile others used {max(0.0, watch.cpus()):.2f} CPUs", flush=True
+        )
+        print(f"how the CPUs were to each other, by processes: {report.hosts_in_words(rows)}", flush=True)
         if strict:
             refuse_if_busy(watch)
         with (results / f"{name}.csv").open("w", newline="") as f:

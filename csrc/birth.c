@@ -62,6 +62,7 @@ bool give_birth(struct helper *h, const struct cpus *cpus)
 		atomic_fetch_sub_explicit(&pool.coming, 1, memory_order_relaxed);
 		atomic_store_explicit(&pool.no_births_before, now + NO_BIRTHS_NS, memory_order_relaxed);
 	}
+	h->newborn = h->born;
 	return h->born;
 }
 

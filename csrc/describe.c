@@ -4,6 +4,7 @@
 #include "ktask.h"
 #include "limits.h"
 #include "pool.h"
+#include "price.h"
 #include "priority.h"
 #include "retreat.h"
 #include "table.h"
@@ -255,8 +256,8 @@ size_t ktask_describe(char *text, size_t size)
 	put(&t, "}, \"privileged\": %s", boolean(priority_privileged()));
 	put(&t, ", \"retreats\": %s, \"pause_ns\": %llu", pool_retreats() ? "true" : "false",
 	    (unsigned long long)retreat_pause_ns());
-	put(&t, ", \"wake_ns\": %llu, \"answer_ns\": %llu}", (unsigned long long)pool_wake_ns(),
-	    (unsigned long long)pool_answer_ns());
+	put(&t, ", \"wake_ns\": %llu, \"answer_ns\": %llu}", (unsigned long long)price_wake_ns(),
+	    (unsigned long long)price_answer_ns());
 	return t.length;
 }
 

@@ -8,6 +8,7 @@
 #include "futex.h"
 #include "limits.h"
 #include "pool_private.h"
+#include "price.h"
 #include "probes.h"
 
 /* How often a caller looks whether its helpers have left, between two looks at other things: some 0.1 to 0.4 us. */
@@ -44,10 +45,11 @@ static void dismiss(struct team *team)
 			unanswered = clock_ns() - h->called_at;
 			PROBE2(helper__dismiss, team, h->id);
 			team_trace(team, KTASK_EVENT_DISMISS, h, h->called_at, h->called_at + unanswered, 0);
-			pool_unanswered(unanswered);
+			if (!h->newborn)
+				price_unanswered(unanswered);
 			/* The helper may come at this very moment, and set it to 0: then one of the two is lost. */
 			unanswered += atomic_load_explicit(&h->unanswered_ns, memory_order_relaxed);
-			if (unanswered > retreat_patience_ns(pool_answer_ns()) && !pool.stubborn) {
+			if (unanswered > retreat_patience_ns(price_answer_ns()) && !pool.stubborn) {
 				unanswered = 0;
 				retreat(limits_running());
 			}
@@ -78,7 +80,7 @@ static bool gather(struct team *team, uint64_t timeout_ns)
 	dismiss(team);
 	/* Going to sleep and being woken costs about as much as a wake, so looking that long at most doubles it. */
 	begin = clock_ns();
-	look_until = begin + pool_wake_ns();
+	look_until = begin + price_wake_ns();
 	while (!is_gone(team) && clock_ns() < look_until)
 		;
 	while (atomic_load_explicit(&team->here, memory_order_acquire) != 0) {
@@ -101,22 +103,19 @@ static bool gather(struct team *team, uint64_t timeout_ns)
 	return true;
 }
 
-/* After a fork, the seat is the parent's. */
-static void stand_up(struct team *team)
+void caller_stands(void)
 {
-	if (team->seat < 0)
-		return;
-	if (team->forks == pool_forks())
-		limits_stand(team->seat);
-	team->seat = -1;
-	caller_seated = false;
+	limits_stand(caller_seat);
+	caller_seat = -1;
 }
 
 bool team_gather(struct team *team, uint64_t timeout_ns)
 {
 	if (!gather(team, timeout_ns))
 		return false;
-	stand_up(team);
+	if (team->took_seat && team->forks == pool_forks()) /* after a fork, it is the parent's */
+		caller_stands();
+	team->took_seat = false;
 	if (not_gathered == team)
 		not_gathered = NULL;
 	return true;

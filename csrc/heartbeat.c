@@ -3,7 +3,7 @@
  * heartbeat.c: when a run calls helpers, and how much a thread takes at once.
  *
  * When is a helper worth calling? It costs its caller wake_ns to wake one that is asleep, and the helper comes
- * answer_ns later; the pool measures both. As long as nothing is known of the work, the caller does it alone until it
+ * answer_ns later; both are measured (price.c). As long as nothing is known of the work, the caller does it alone until it
  * has lasted as long as a wake would cost: then the wake at most doubles what was spent so far, and a shorter run has
  * paid nothing (heartbeat scheduling: Acar et al., PLDI 2018). What a unit costs is remembered from run to run. When
  * there are few units of unknown cost, each may be long, and waiting for the first may be half of the run: then the
@@ -17,6 +17,7 @@
 #include "heartbeat.h"
 
 #include "clock.h"
+#include "price.h"
 #include "thread_local.h"
 
 /* Less than this is not worth a claim and a look at the clock, and as a difference between threads does not show. */
@@ -41,11 +42,25 @@ enum { TRY_AGAIN_RUNS = 16 };
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
 
+/* Who is alone, and will be for a while, takes so much at once: a pause after a retreat, for one, is longer. */
+#define ALONE_NS 1e6
+
 /* Runs no longer than this, in all, are cut in batches if their units are even, and show whether they are. */
 #define EVEN_NS 500000.0
 
 /* Runs follow in quick succession when no more than this lies between them: while a helper lingers. */
 enum { QUICK_NS = 50000 };
+
+/*
+ * To look at the clock takes longer than all else that a run does which is known to be short: one in 16 does, by chance. The
+ * others count ticks; one that has taken so many, some 5 us, is not what it was known to be.
+ */
+enum { MEASURED_BITS = 4, SHORT_TICKS = 1 << 14 };
+
+/* When this thread last looked at both. */
+static THREAD_LOCAL struct {
+	uint64_t ticks, ns;
+} last_measured;
 
 /* Runs of this thread that were too short for a helper, one soon after the other. */
 static THREAD_LOCAL struct {
@@ -66,6 +81,56 @@ const void *run_identity(const struct run *run)
 void heartbeat_recall(struct run *run)
 {
 	run->known = cost_recall(run_identity(run));
+}
+
+bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
+{
+	/* Sizes that would be refused go the long way. */
+	return run->known.ns_per_unit > 0 && !(run->known.flags & COST_VARIES) &&
+	       run->known.ns_per_unit * (double)node->kn_task_size < (double)price_warm_ns() &&
+	       node->kn_task_size - 1 < KTASK_MAX_SIZE &&
+	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_trace && !trace_is_on();
+}
+
+void heartbeat_at_once(struct run *run, uint64_t ticks)
+{
+	bool dice = ticks * UINT64_C(0x9E3779B97F4A7C15) >> (64 - MEASURED_BITS) == 0; /* by Fibonacci hashing */
+
+	run->begin = 0;
+	if (!last_measured.ns || !ticks || dice || run->ctl.kc_report || run->known.flags & COST_DECEIVED)
+		run->begin = clock_ns();
+}
+
+/* How long ago that was, by the clock: going by how far both have got since this thread last looked at both. */
+static uint64_t ns_since(uint64_t ticks, uint64_t ticks_now, uint64_t now)
+{
+	uint64_t most = now - last_measured.ns;
+	double part = (double)(ticks_now - ticks) / (double)(ticks_now - last_measured.ticks);
+
+	return part < 1 ? (uint64_t)((double)most * part) : most;
+}
+
+uint64_t heartbeat_end_at_once(struct run *run, uint64_t ticks, size_t units, bool well)
+{
+	uint64_t ticks_now = clock_ticks(), now;
+
+	if (!run->begin && ticks_now - ticks < SHORT_TICKS)
+		return 0;
+	now = clock_ns();
+	if (!run->begin)
+		run->begin = now - ns_since(ticks, ticks_now, now);
+	last_measured.ticks = ticks_now;
+	last_measured.ns = now;
+	if (!well)
+		return now;
+	cost_remember(run_identity(run), cost_measured(units, now - run->begin, run->known), run->known);
+	if (now - run->begin > USUAL_WARM_NS)
+		price_doubt_warmth();
+	return now;
+}
+
+void heartbeat_prepare(struct run *run)
+{
 	/* The microseconds of the clock are as good as dice. */
 	run->reluctant = run->known.flags & COST_WAITS && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
 	run->even = false;
@@ -74,28 +139,18 @@ void heartbeat_recall(struct run *run)
 		run->floor_ns = FLOOR_NS;
 }
 
-bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
+/* What calls that take long themselves add to the price of a helper, who makes more of them. */
+static double calls_price(const struct run *run)
 {
-	/* Sizes that would be refused go the long way. */
-	return run->known.ns_per_unit > 0 && !(run->known.flags & COST_VARIES) &&
-	       run->known.ns_per_unit * (double)node->kn_task_size < (double)pool_warm_ns() &&
-	       node->kn_task_size - 1 < KTASK_MAX_SIZE &&
-	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_trace && !trace_is_on();
-}
-
-void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
-{
-	cost_remember(run_identity(run), cost_measured(units, now - run->begin, run->known), run->known);
-	if (now - run->begin > USUAL_WARM_NS)
-		pool_doubt_warmth();
+	return 4 * (run->floor_ns - FLOOR_NS);
 }
 
 /* What is gained by one more helper has to be more than this. */
 static double price(const struct run *run)
 {
-	double wake = pool_is_warm() ? (double)pool_warm_ns() : MARGIN * (double)(pool_wake_ns() + pool_answer_ns());
+	double wake = pool_is_warm() ? (double)price_warm_ns() : MARGIN * (double)(price_wake_ns() + price_answer_ns());
 
-	return wake + 4 * (run->floor_ns - FLOOR_NS);
+	return wake + calls_price(run);
 }
 
 /* The strongest reason counts: at the end of each run, too little is left to call anybody. */
@@ -126,8 +181,9 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 
 		if (gain < least_ns) {
 			because(w, run->reluctant ? KTASK_WHY_WAITED : KTASK_WHY_SHORT);
-			if (gain > USUAL_PRICE_NS && !run->reluctant)
-				pool_doubt_answers();
+			/* For the price of a wake alone, that is; and once in a run. */
+			if (gain > USUAL_PRICE_NS + calls_price(run) && !run->reluctant && w->thread == 0 && !w->chunks)
+				price_doubt();
 			return;
 		}
 	} else if (run->nr_chunks > FEW_CHUNKS) {
@@ -157,10 +213,10 @@ void heartbeat_begin(struct worker *caller)
 		because(caller, KTASK_WHY_ENOUGH);
 		return;
 	}
-	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < (double)pool_warm_ns()) {
+	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < (double)price_warm_ns()) {
 		because(caller, KTASK_WHY_SHORT);
 		if (ns_per_unit * (double)run->cut.total > USUAL_WARM_NS)
-			pool_doubt_warmth();
+			price_doubt_warmth();
 		return;
 	}
 	/* What a few short units have shown says little of many: the first chunk will tell. */
@@ -178,7 +234,7 @@ void heartbeat_begin(struct worker *caller)
 	} else if ((double)spent > price(run)) {
 		/* Earned together, if another one like them gains anything at all. */
 		short_runs.spent = 0;
-		call_if_worth(caller, ns_per_unit, (double)pool_warm_ns());
+		call_if_worth(caller, ns_per_unit, (double)price_warm_ns());
 	} else {
 		/* Memory may deceive: what is not far above the price, and has been so once only, waits for the heartbeat. */
 		call_if_worth(caller, ns_per_unit, run->known.flags & COST_CONFIRMED ? price(run) : 2 * price(run));
@@ -192,7 +248,7 @@ void heartbeat_join(struct worker *helper)
 
 void heartbeat(struct worker *w)
 {
-	if (team_size(&w->run->team) + 1 < max_threads(w->run) && w->now - w->called_at >= pool_wake_ns())
+	if (team_size(&w->run->team) + 1 < max_threads(w->run) && w->now - w->called_at >= price_wake_ns())
 		call_if_worth(w, w->pace.ns_per_unit, price(w->run));
 }
 
@@ -206,6 +262,8 @@ size_t heartbeat_size(const struct worker *w)
 		if (!run->ctl.kc_poll_func)
 			return cursor_remaining(w->cursor); /* nobody to share with, nobody to ask */
 		floor = PACE_TARGET_NS;
+	} else if (threads == 1 && w->why == KTASK_WHY_NONE_FREE) {
+		floor = ALONE_NS;
 	}
 	if (run->even && threads == max_threads(run) && w->pace.ns_per_unit * (double)run->cut.total < EVEN_NS)
 		return batch_next(&w->pace, &run->cut, w->cursor, threads, floor);

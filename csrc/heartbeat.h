@@ -8,11 +8,21 @@
 /* Which kind of work it is: kc_identity, or the thread function. */
 const void *run_identity(const struct run *run);
 
-/* What is known of the run's kind of work from earlier runs; before its first chunk. */
+/* What is known of the run's kind of work from earlier runs; first of all. */
 void heartbeat_recall(struct run *run);
 
 /* Is it over before a helper could help, by what is known, and is nobody tracing it? */
 bool heartbeat_is_short(const struct run *run, const struct ktask_node *node);
+
+/*
+ * Such a run: heartbeat_at_once before it, with clock_ticks(), sets its begin, or leaves that at 0 if it is not worth a look at
+ * the clock. After it heartbeat_end_at_once remembers what it has shown, if it went well, and returns what time it is, or 0.
+ */
+void heartbeat_at_once(struct run *run, uint64_t ticks);
+uint64_t heartbeat_end_at_once(struct run *run, uint64_t ticks, size_t units, bool well);
+
+/* Any other run: what is known is used from now on. The run has begun. */
+void heartbeat_prepare(struct run *run);
 
 /* By the caller before its first chunk, by a helper before its first, and by each after each chunk: may call a helper. */
 void heartbeat_begin(struct worker *caller);
@@ -22,11 +32,10 @@ void heartbeat(struct worker *w);
 /* The size of the next chunk that w takes from its cursor. */
 size_t heartbeat_size(const struct worker *w);
 
-/* Remembers what the run has shown, when it went well. */
 /* By a helper that has done some of the run. */
 void heartbeat_leave(const struct worker *helper);
 
+/* Remembers what the run has shown, when it went well. */
 void heartbeat_end(struct worker *caller);
-void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now);
 
 #endif

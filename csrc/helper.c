@@ -9,6 +9,7 @@
 #include "futex.h"
 #include "limits.h"
 #include "pool_private.h"
+#include "price.h"
 #include "priority.h"
 #include "probes.h"
 #include "tid.h"
@@ -94,12 +95,27 @@ bool pool_wants_back(int helper, uint64_t now)
 	return true;
 }
 
+bool pool_makes_way(int helper, uint64_t *now)
+{
+	struct helper *h = &pool.helpers[helper];
+	uint64_t begin = *now;
+
+	sched_yield();
+	*now = clock_ns();
+	if (pool.stubborn || *now - begin <= LATE_NS || !waits_late(&h->waits, *now))
+		return false;
+	go_home(h, serving, *now);
+	return true;
+}
+
 static void sleep_until_woken(struct helper *h, uint32_t word)
 {
 	uint64_t now;
 
 	waits_before_sleep(&h->waits);
 	futex_wait(&h->word, word, FUTEX_FOREVER);
+	if (!pool.stubborn)
+		sched_yield(); /* whoever wants this CPU goes first, while it can still be sent home */
 	now = clock_ns();
 	waits_after_sleep(&h->waits, now);
 	/* Sent home before it came: then it is asked here whether it would have come late. */
@@ -194,6 +210,15 @@ static void notice_if_strayed(struct helper *h)
 	}
 }
 
+/* Where it works under a lock, others wait for it: then it has its caller's priority. */
+static bool step_forward(const struct helper *h, const struct team *team)
+{
+	if (!team->shares_lock || !priority_privileged())
+		return false;
+	priority_will(atomic_load_explicit(&h->tid, memory_order_relaxed), team->nice);
+	return true;
+}
+
 void *helper_main(void *arg)
 {
 	struct helper *h = arg;
@@ -213,7 +238,7 @@ void *helper_main(void *arg)
 	for (;;) {
 		struct team *team;
 		uint64_t now, answer;
-		bool awake = await_call(h);
+		bool awake = await_call(h), forward;
 
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
 		now = clock_ns();
@@ -221,6 +246,7 @@ void *helper_main(void *arg)
 		atomic_store_explicit(&h->unanswered_ns, 0, memory_order_relaxed);
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
 		serving = team;
+		forward = step_forward(h, team);
 		PROBE3(helper__come, team, h->id, answer);
 		team_trace(team, KTASK_EVENT_CALL, h, h->called_at, now, 0);
 		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now) &&
@@ -228,20 +254,24 @@ void *helper_main(void *arg)
 			go_home(h, team, now);
 		} else {
 			if (answer > PREEMPTED_NS / 2) {
-				pool_answered(answer);
+				if (!h->newborn)
+					price_answered(answer);
 				notice_if_strayed(h);
 			} else if (awake) {
-				pool_answered_awake(answer);
+				price_answered_awake(answer);
 			}
 			pthread_cleanup_push(helper_ends, h);
 			team->work(team, h->id, h->node, now);
 			pthread_cleanup_pop(0);
 		}
 		serving = NULL;
+		h->newborn = false;
 		/* The thread function forked, and this is the child: a pthread's return would end it with exit(0), too. */
 		if (pool_forks() != forks)
 			exit(0);
 		leave(h, team);
+		if (forward) /* now that nobody waits for it any more */
+			priority_restore(atomic_load_explicit(&h->tid, memory_order_relaxed));
 		if (facts_are_stale(false, h->called_at))
 			facts_survey(false);
 		become_idle(h);

@@ -58,7 +58,7 @@ enum { RECLAIM_NS = 20000000 };
 /* Where no seat was found, none is looked for so long, unless this process has given one back. */
 enum { FULL_NS = 200000 };
 
-/* Somebody is on the way into the table: it takes some 50 us. Try again after a while, and for so long at most. */
+/* Somebody is on the way into the table, or out: it takes some 50 us. Try again after a while, and so often at most. */
 enum { BUSY_NS = 1000000, BUSY_TRIES = 100 };
 
 /* Written before the first helper starts. */
@@ -317,6 +317,18 @@ static int sit(const struct cpus *cpus, bool caller)
 	return -1;
 }
 
+static void clear_up(void)
+{
+	char buffer[LIMITS_PATH];
+	const char *path;
+
+	if (table_reclaim(&member))
+		return;
+	path = limits_table(buffer);
+	if (path && table_return(&member, path))
+		table_reclaim(&member);
+}
+
 /* Not often, and not by two at once. True: it is worth another look. */
 static bool reclaim(void)
 {
@@ -326,7 +338,7 @@ static bool reclaim(void)
 	    atomic_flag_test_and_set_explicit(&reclaiming, memory_order_acquire))
 		return false;
 	atomic_store_explicit(&reclaimed_at, now, memory_order_relaxed);
-	table_reclaim(&member);
+	clear_up();
 	atomic_flag_clear_explicit(&reclaiming, memory_order_release);
 	return true;
 }

@@ -97,6 +97,7 @@
 #include "ktask.h"
 #include "limits.h"
 #include "pool_private.h"
+#include "price.h"
 #include "priority.h"
 #include "tid.h"
 
@@ -107,24 +108,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Used until the first wake has been measured; about a virtual machine's. */
-enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000, LONGEST_NS = 1000000 };
-
-/*
- * What calling a helper that lingers costs in all, to and fro, and sharing the work: so many cache lines that travel, each in
- * the time in which it answers, and the instructions.
- */
-enum { WARM_NS = 1700, WARM_ANSWERS = 8 };
-
 struct pool pool = {
 	.starting = PTHREAD_MUTEX_INITIALIZER,
-	.wake_ns = FIRST_WAKE_NS,
-	.answer_ns = FIRST_ANSWER_NS,
-	.warm_ns = USUAL_WARM_NS,
 };
 
 THREAD_LOCAL struct team *serving;
-THREAD_LOCAL bool caller_seated;
+THREAD_LOCAL int caller_seat = -1;
 THREAD_LOCAL int thread_number;
 
 /* This thread's tid; 0: not asked for yet, or it may change, as long as nobody notices forks. */
@@ -168,95 +157,11 @@ unsigned pool_forks(void)
 	return atomic_load_explicit(&pool.forks, memory_order_relaxed);
 }
 
-/* Others may ask before the pool stands, when what is measured is all the same to them. */
-static bool is_fixed(void)
-{
-	return atomic_load_explicit(&pool.fixed_wake, memory_order_relaxed);
-}
-
-uint64_t pool_wake_ns(void)
-{
-	return atomic_load_explicit(&pool.wake_ns, memory_order_relaxed);
-}
-
-uint64_t pool_answer_ns(void)
-{
-	return atomic_load_explicit(&pool.answer_ns, memory_order_relaxed);
-}
-
-void pool_doubt_answers(void)
-{
-	uint32_t answer = atomic_load_explicit(&pool.answer_ns, memory_order_relaxed);
-
-	if (!is_fixed())
-		atomic_store_explicit(&pool.answer_ns, answer - answer / 128, memory_order_relaxed);
-}
-
 bool pool_is_overfull(uint64_t now)
 {
 	if (facts_are_stale(true, now))
 		facts_survey(true);
 	return limits_running() > limits_max();
-}
-
-/* An exponential average over some eight measurements; one that is out of all proportion counts as a millisecond. */
-void pool_woke(uint64_t ns)
-{
-	uint32_t old = atomic_load_explicit(&pool.wake_ns, memory_order_relaxed);
-	int64_t now = ns > LONGEST_NS ? LONGEST_NS : (int64_t)ns;
-
-	if (!is_fixed())
-		atomic_store_explicit(&pool.wake_ns, (uint32_t)(old + (now - old) / 8), memory_order_relaxed);
-}
-
-/*
- * The median, by a step up or down for each measurement: how late the late ones are does not matter, since a run does
- * not wait for them. Who was sent home before it came was later than that, no matter how much.
- */
-static void step_answer(bool up)
-{
-	uint32_t old = atomic_load_explicit(&pool.answer_ns, memory_order_relaxed), step = old / 16 + 1;
-
-	if (!is_fixed() && (up ? old < LONGEST_NS : old > step))
-		atomic_store_explicit(&pool.answer_ns, up ? old + step : old - step, memory_order_relaxed);
-}
-
-void pool_answered(uint64_t ns)
-{
-	step_answer(ns > pool_answer_ns());
-}
-
-/* By the median, too. Near it nothing is written, since every run reads it. */
-void pool_answered_awake(uint64_t ns)
-{
-	uint32_t old = atomic_load_explicit(&pool.warm_ns, memory_order_relaxed), step = old / 32;
-	uint64_t now = WARM_NS + WARM_ANSWERS * ns;
-
-	if (is_fixed())
-		return;
-	if (now > old + 2 * step)
-		atomic_store_explicit(&pool.warm_ns, old + step, memory_order_relaxed);
-	else if (now < old - 2 * step)
-		atomic_store_explicit(&pool.warm_ns, old - step, memory_order_relaxed);
-}
-
-void pool_doubt_warmth(void)
-{
-	uint32_t warm = atomic_load_explicit(&pool.warm_ns, memory_order_relaxed);
-
-	if (warm > USUAL_WARM_NS)
-		atomic_store_explicit(&pool.warm_ns, warm - warm / 128, memory_order_relaxed);
-}
-
-uint64_t pool_warm_ns(void)
-{
-	return atomic_load_explicit(&pool.warm_ns, memory_order_relaxed);
-}
-
-void pool_unanswered(uint64_t ns)
-{
-	if (ns > pool_answer_ns())
-		step_answer(true);
 }
 
 struct helper *take_idle(int id)
@@ -348,9 +253,8 @@ static bool make_tables(void)
 {
 	long wake_ns = number_from_environment("KTASK_WAKE_NS", -1, 1000000000);
 
-	atomic_store_explicit(&pool.fixed_wake, wake_ns >= 0, memory_order_relaxed);
-	if (is_fixed())
-		pool.wake_ns = pool.answer_ns = (uint32_t)wake_ns;
+	if (wake_ns >= 0)
+		price_fix((uint32_t)wake_ns);
 	fsroot_init();
 	if (!topology_read(&pool.topology) || !share_out_helpers())
 		return false;
@@ -442,7 +346,7 @@ static void after_fork_in_child(void)
 	reset_helpers();
 	limits_reset();
 	pool_reset_surveyors();
-	caller_seated = false;
+	caller_seat = -1;
 	not_gathered = NULL;
 }
 

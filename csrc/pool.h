@@ -14,13 +14,17 @@
 
 enum { MAX_HELPERS = MAX_CPUS, HELPER_BITS = 64 };
 
+struct team;
+
+/* Done by each helper of a team, once for each call; now: when it came. */
+typedef void team_work(struct team *team, int helper, int node, uint64_t now);
+
 /*
  * The helpers of one run; lives on the stack of the caller, who made the run. What is not atomic is written by the
  * caller only: before it calls its first helper, but for the last four, which are its own.
  */
 struct team {
-	/* Done by each helper, once for each call; now: when it came. */
-	void (*work)(struct team *team, int helper, int node, uint64_t now);
+	team_work *work;
 	/* Did this process itself have all CPUs lately? Then a helper that waited for one is in nobody's way. NULL: no. */
 	bool (*had_all)(struct team *team, uint64_t now);
 	struct ktask_trace *trace; /* the process's (trace.h); NULL: off */
@@ -31,9 +35,11 @@ struct team {
 	int home;		   /* the caller's node, */
 	int caller_cpu;		   /* and its CPU, which helpers keep away from */
 	bool enrolled;
-	bool hot;    /* the caller makes short runs in quick succession: helpers had better linger */
-	bool seated; /* the caller has a seat: */
-	int seat;    /* the CPU's; -1: it needs none, or has none */
+	bool shares_lock; /* the work of all is done under one lock, in part; helpers then have */
+	int nice;	  /* the caller's nice, if they are privileged */
+	bool hot;	  /* the caller makes short runs in quick succession: helpers had better linger */
+	bool seated;	  /* the caller has a seat, or needs none: */
+	bool took_seat;	  /* it has taken it for this team */
 	unsigned nr_cancelled;
 	unsigned nr_willed;
 
@@ -81,39 +87,25 @@ bool pool_is_overfull(uint64_t now);
 /* Grows by one in each forked child: the threads of a team with an older number do not exist here. */
 unsigned pool_forks(void);
 
-/* What it costs to wake a helper, and how long that takes to answer, in ns: measured at each wake; a mean, and a median. */
-uint64_t pool_wake_ns(void);
-uint64_t pool_answer_ns(void);
-
-/*
- * A run did without helpers since they are so slow to answer. As that keeps it from finding out whether they still
- * are, what was measured counts a little less each time.
- */
-void pool_doubt_answers(void);
-
 /* Is the helper that this thread called last awake, waiting for its next call (so that it costs next to nothing)? */
 bool pool_is_warm(void);
 
 /* A run may call a helper in a moment: what that takes of the one that this thread called last comes near meanwhile. */
 void pool_prefetch(void);
 
-/*
- * What a run has to last for such a call to gain, in ns: from how long it takes helpers to answer. USUAL_WARM_NS is what
- * that comes to on most machines, and is assumed at first.
- */
-enum { USUAL_WARM_NS = 2500 };
-uint64_t pool_warm_ns(void);
-
-/* The same for that, by a run which went without for that reason alone. */
-void pool_doubt_warmth(void);
-
 /* By a helper between chunks: somebody else wants its CPU, so it goes home, and stays there for a while. */
 bool pool_wants_back(int helper, uint64_t now);
+
+/*
+ * By a helper, before it begins something under a lock that others need: whoever wants its CPU goes first. True: somebody
+ * did, so it goes home. now: what time it is, before and after.
+ */
+bool pool_makes_way(int helper, uint64_t *now);
 
 /* Do helpers retreat at all? */
 bool pool_retreats(void);
 
-void team_init(struct team *team, void (*work)(struct team *team, int helper, int node, uint64_t now), unsigned max);
+void team_init(struct team *team, team_work *work, unsigned max);
 
 /*
  * Calls one more helper, from the pool of that node (an index of the topology; -1: the caller's) or the nearest that has
@@ -144,5 +136,15 @@ extern THREAD_LOCAL const struct team *not_gathered;
  * earlier one, which helpers are at work on (longjmp.c).
  */
 void look_for_left(uintptr_t run, size_t size);
+
+/* Ends the program, and says why. */
+void tell_left(void);
+
+/* By a helper, after a chunk: is its team, of this kind, still there? Or else the program ends (longjmp.c). */
+static inline void team_check(const struct team *team, team_work *work)
+{
+	if (team->work != work)
+		tell_left();
+}
 
 #endif

@@ -43,7 +43,8 @@ struct helper {
 	struct waits waits;
 
 	/* The owner's. */
-	bool born; /* it has a thread: */
+	bool born;    /* it has a thread: */
+	bool newborn; /* that one has not come to a call yet: when it does says nothing of wakes */
 	pthread_t thread;
 	uint64_t placed; /* a hash of the CPUs where it may run */
 };
@@ -57,10 +58,6 @@ struct pool {
 	pthread_mutex_t starting;
 	_Atomic enum pool_state state;
 	_Atomic unsigned forks;
-	_Atomic uint32_t wake_ns;
-	_Atomic uint32_t answer_ns;
-	_Atomic uint32_t warm_ns;
-	_Atomic bool fixed_wake;	   /* KTASK_WAKE_NS: the three above stay as they are */
 	_Atomic uint32_t coming;	   /* threads that were made but have not come up; a futex */
 	_Atomic uint64_t no_births_before; /* when no thread could be made, another try has to wait */
 
@@ -83,8 +80,10 @@ extern struct pool pool;
 /* The team that this thread, a helper, works for. */
 extern THREAD_LOCAL struct team *serving;
 
-/* This thread has a seat, as the caller of a run. */
-extern THREAD_LOCAL bool caller_seated;
+/* The seat that this thread has as the caller of a run, by its CPU; -1: none. It gives it back. */
+extern THREAD_LOCAL int caller_seat;
+void caller_stands(void);
+
 /* ktask_thread(). */
 extern THREAD_LOCAL int thread_number;
 
@@ -155,13 +154,5 @@ void *helper_main(void *arg);
 
 /* Signals are for the program's own threads, so threads that are made in between are without. */
 void block_signals(sigset_t *before);
-
-/* Adds a measurement to pool.wake_ns. */
-void pool_woke(uint64_t ns);
-
-/* A helper has answered after so long, or had not yet answered. */
-void pool_answered(uint64_t ns);
-void pool_answered_awake(uint64_t ns);
-void pool_unanswered(uint64_t ns);
 
 #endif

@@ -79,6 +79,8 @@ static void poll(struct worker *caller)
 	caller->polled = caller->now = clock_ns();
 }
 
+static team_work help;
+
 static int do_chunk(struct worker *w, const struct chunk *chunk)
 {
 	struct run *run = w->run;
@@ -88,6 +90,7 @@ static int do_chunk(struct worker *w, const struct chunk *chunk)
 
 	PROBE3(chunk__begin, run, chunk->start, chunk->end);
 	result = run->ctl.kc_thread_func(chunk->start, chunk->end, run->ctl.kc_func_arg);
+	team_check(&run->team, help);
 	PROBE2(chunk__end, run, result);
 	w->now = clock_ns();
 	w->chunks++;
@@ -121,6 +124,8 @@ static void work(struct worker *w)
 	while (!failed(run) && !orphaned(run) && find_work(w)) {
 		int result;
 
+		if (w->thread != 0 && run->team.shares_lock && pool_makes_way(w->thread - 1, &w->now))
+			break;
 		if (!cut_claim(&run->cut, w->cursor, heartbeat_size(w), chunk))
 			continue;
 		if (failed(run)) { /* while this thread was claiming */
@@ -240,6 +245,7 @@ static void prepare(struct run *run, struct chunk *holes)
 	atomic_init(&run->max_threads, run->nr_holes);
 	atomic_init(&run->ns_per_unit, 0);
 	team_init(&run->team, help, run->nr_holes - 1);
+	run->team.shares_lock = run->ctl.kc_shares_lock != 0;
 	run->team.trace = trace_enter();
 	run->team.run = is_traced(run) ? trace_number() : 0;
 }
@@ -292,20 +298,19 @@ static int run_cut(struct run *run)
 }
 
 /* A run that is over before anybody could help: one chunk, and nothing is prepared. */
-static int run_at_once(const struct run *run, const struct ktask_node *node)
+static int run_at_once(struct run *run, const struct ktask_node *node)
 {
 	const struct ktask_ctl *ctl = &run->ctl;
 	void *end = ctl->kc_iter_func == ktask_iter_range ? (char *)node->kn_start + node->kn_task_size
 							  : ctl->kc_iter_func(node->kn_start, node->kn_task_size);
+	uint64_t ticks = clock_ticks(), now;
 	int result;
-	uint64_t now;
 
+	heartbeat_at_once(run, ticks);
 	PROBE3(run__begin, run, ctl->kc_thread_func, node->kn_task_size);
 	result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
 	PROBE2(run__end, run, result);
-	now = clock_ns();
-	if (result == KTASK_RETURN_SUCCESS)
-		heartbeat_end_at_once(run, node->kn_task_size, now);
+	now = heartbeat_end_at_once(run, ticks, node->kn_task_size, result == KTASK_RETURN_SUCCESS);
 	if (ctl->kc_report)
 		record_at_once(run, node, end, result, now);
 	return result;
@@ -323,11 +328,12 @@ int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *
 		error = check_nodes(nodes, nr_nodes);
 	if (error)
 		return error;
-	run.begin = clock_ns();
 	heartbeat_recall(&run);
 	if (nr_nodes == 1 && heartbeat_is_short(&run, &nodes[0]))
 		return run_at_once(&run, &nodes[0]);
 
+	run.begin = clock_ns();
+	heartbeat_prepare(&run);
 	pool_prefetch();
 
 	struct cursor cursors[nr_nodes ? nr_nodes : 1];

@@ -28,11 +28,15 @@
  *   2. Lock byte 0, or come back later.
  *   3. Attach the segment in the record, if it is ours and says that it belongs to this door.
  *   4. If that cannot be done: when some row is locked, there is a table that only this process cannot use: another
- *      version, another IPC namespace, a damaged record. Then keep out. Otherwise nobody uses one: make a new one.
+ *      version, another IPC namespace, a damaged record. Then keep out; but if the segment is no more, come back later:
+ *      the last process that had it may be on its way out. Otherwise nobody uses one: make a new one.
  *   5. Lock the first free row: its process has died, if it ever had one. Empty its seats. Unlock byte 0.
  * Clearing up (table_reclaim), by who finds no seat
  *   6. For each row that has seats, but for one's own: try to read-lock it. If that works, its process has died: empty its
  *      seats and unlock it.
+ * Coming back (table_return), by who finds in 6 that the program has closed the door
+ *   7. Open it anew. If it is the same, and leads to the same segment, lock byte 0 and the row that was its own, and empty
+ *      its seats; unlock byte 0. Or try again later, if somebody has the row now.
  *
  * Why it is exact. Starting a helper is one atomic operation on one word, which says both that the seat is taken and by
  * whom: there is no moment in which a process could die between the two. A row's lock goes away after the last
@@ -49,8 +53,8 @@
  * with the number of no row is emptied. Nonsense in the seats or groups makes runs serial, or lets a helper too many
  * work, and no more: nothing else depends on it. All locks are only tried, so no one waits.
  *
- * A process that is stopped keeps its seats. One that closes files that are not its own loses its row: it notices when it
- * next clears up (is_door), and up to then there may be too many helpers. A fork without the C library's fork() leaves the
+ * A process that is stopped keeps its seats. One that closes files that are not its own loses its row, and others take it
+ * for dead: until it comes back (7), which is when it next finds no seat, there may be too many helpers. A fork without the C library's fork() leaves the
  * child with its parent's row: both count as one process.
  *
  * All this, with a process that dies at any step, is explored by tests/model/table.pml.
@@ -166,26 +170,41 @@ static bool belongs_to(const struct table *t, const struct member *m)
 	       t->door_device == m->device && t->door_inode == m->inode;
 }
 
-/* Step 3. NULL: it cannot be done. */
-static struct table *attach(const struct member *m, int flags)
+static bool read_record(const struct member *m, struct record *r)
 {
-	struct record r = { 0 };
+	return pread(m->door, r, sizeof(*r), 0) == (ssize_t)sizeof(*r) && memcmp(r->magic, MAGIC, sizeof(MAGIC)) == 0 &&
+	       r->version == TABLE_VERSION;
+}
+
+/* Step 3. NULL: it cannot be done. */
+static struct table *attach(struct member *m, int flags)
+{
+	struct record r;
 	struct table *t;
 
-	if (pread(m->door, &r, sizeof(r), 0) != (ssize_t)sizeof(r) || memcmp(r.magic, MAGIC, sizeof(MAGIC)) != 0 ||
-	    r.version != TABLE_VERSION || !is_ours(r.segment))
+	if (!read_record(m, &r) || !is_ours(r.segment))
 		return NULL;
 	t = shmat(r.segment, NULL, flags);
 	if (t == (void *)-1)
 		return NULL;
+	m->segment = r.segment;
 	if (belongs_to(t, m))
 		return t;
 	shmdt(t);
 	return NULL;
 }
 
+/* Step 4. Has the segment vanished, with the last process that had it? */
+static bool is_no_more(const struct member *m)
+{
+	struct record r;
+	struct shmid_ds s;
+
+	return read_record(m, &r) && shmctl(r.segment, IPC_STAT, &s) != 0 && (errno == EINVAL || errno == EIDRM);
+}
+
 /* Step 4. A segment is all zeros at first: every seat free. */
-static struct table *make(const struct member *m, char why[TABLE_WHY])
+static struct table *make(struct member *m, char why[TABLE_WHY])
 {
 	struct record r = { .magic = MAGIC, .version = TABLE_VERSION };
 	struct table *t = (void *)-1;
@@ -212,6 +231,7 @@ static struct table *make(const struct member *m, char why[TABLE_WHY])
 	t->size = sizeof(*t);
 	t->door_device = m->device;
 	t->door_inode = m->inode;
+	m->segment = r.segment;
 	if (pwrite(m->door, &r, sizeof(r), 0) == (ssize_t)sizeof(r))
 		return t;
 	refuse_errno(why, "write");
@@ -290,6 +310,7 @@ enum table_answer table_join(struct member *m, const char *path, char why[TABLE_
 	}
 	m->table = attach(m, 0);
 	if (!m->table && is_locked(door, FIRST_ROW, WHOLE_DOOR)) {
+		answer = is_no_more(m) ? TABLE_BUSY : TABLE_REFUSED;
 		refuse(why, "it is in use by processes of another version or namespace, or damaged");
 		goto out;
 	}
@@ -320,13 +341,13 @@ void table_leave(struct member *m)
 }
 
 /* Step 6. */
-void table_reclaim(struct member *m)
+bool table_reclaim(struct member *m)
 {
 	struct table *t = m->table;
 	int alive = -1; /* the last one seen: the seats of a process often lie together */
 
 	if (!is_door(m))
-		return;
+		return false;
 	for (int cpu = 0; cpu < MAX_CPUS; cpu++) {
 		uint32_t seat = atomic_load_explicit(&t->seats[cpu], memory_order_relaxed);
 		int row = row_of(seat);
@@ -342,6 +363,28 @@ void table_reclaim(struct member *m)
 			alive = row;
 		}
 	}
+	return true;
+}
+
+/* Step 7. */
+bool table_return(struct member *m, const char *path)
+{
+	char why[TABLE_WHY];
+	struct member now;
+	struct record r;
+	int door = open_door(path, 0, &now, why);
+
+	if (door < 0)
+		return false;
+	if (now.device != m->device || now.inode != m->inode || !read_record(&now, &r) || r.segment != m->segment ||
+	    !lock(door, COMING_IN, F_WRLCK) || !lock(door, FIRST_ROW + m->row, F_WRLCK)) {
+		close(door);
+		return false;
+	}
+	empty_seats(m->table, m->row);
+	m->door = door;
+	unlock(door, COMING_IN);
+	return true;
 }
 
 /* ---- for people ------------------------------------------------------------------------------------------------- */
@@ -371,6 +414,8 @@ int table_users(const char *path, struct table_user *users, int max, char why[TA
 		return 0;
 	}
 	t = attach(&me, SHM_RDONLY);
+	if (!t && !is_no_more(&me))
+		n = refuse(why, "it is in use by processes of another version or namespace, or damaged");
 	for (int row = 0; t && row < TABLE_ROWS; row++) {
 		uint64_t owner = atomic_load_explicit(&t->owners[row], memory_order_relaxed);
 
@@ -385,5 +430,5 @@ int table_users(const char *path, struct table_user *users, int max, char why[TA
 	if (t)
 		shmdt(t);
 	close(me.door);
-	return t ? n : refuse(why, "it is in use by processes of another version or namespace, or damaged");
+	return n;
 }

@@ -34,6 +34,7 @@ struct table {
 struct member {
 	struct table *table; /* NULL: it does not */
 	int row;
+	int segment;
 	int door; /* an open file description of its own, which holds the lock of the row */
 	uint64_t device;
 	uint64_t inode;
@@ -60,8 +61,14 @@ void table_leave(struct member *m);
 /* The group of the process that has this seat; 0: none. */
 uint64_t table_group_of(const struct table *t, uint32_t seat);
 
-/* Sets free the seats of processes that have died. By one thread at a time; takes system calls, but waits for nobody. */
-void table_reclaim(struct member *m);
+/*
+ * Sets free the seats of processes that have died. By one thread at a time; takes system calls, but waits for nobody.
+ * False: it cannot, since the program has closed the door, and the row with it.
+ */
+bool table_reclaim(struct member *m);
+
+/* Gets that row back, if nobody has taken it meanwhile. By the same thread; opens the door at path. */
+bool table_return(struct member *m, const char *path);
 
 /*
  * Lists the processes that belong to the table at path, max at most, and returns how many there are; joins nothing.

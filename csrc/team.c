@@ -6,6 +6,8 @@
 #include "futex.h"
 #include "limits.h"
 #include "pool_private.h"
+#include "price.h"
+#include "priority.h"
 #include "probes.h"
 
 #include <sched.h>
@@ -13,17 +15,18 @@
 /* The helper that this thread called last. */
 static THREAD_LOCAL struct helper *partner;
 
-void team_init(struct team *team, void (*work)(struct team *team, int helper, int node, uint64_t now), unsigned max)
+void team_init(struct team *team, team_work *work, unsigned max)
 {
 	team->work = work;
 	team->had_all = NULL;
 	team->trace = NULL;
 	team->max = max;
+	team->shares_lock = false;
 	team->hot = false;
 	team->forks = pool_forks();
 	team->enrolled = false;
 	team->seated = false;
-	team->seat = -1;
+	team->took_seat = false;
 	team->nr_cancelled = 0;
 	team->nr_willed = 0;
 	atomic_init(&team->here, 0);
@@ -58,6 +61,8 @@ static bool enroll(struct team *team)
 	/* A helper's own mask is one node's; in a run of its own it goes by the caller whose work that is part of. */
 	team->caller = is_helping() ? serving->caller : pthread_self();
 	team->home = topology_here(&pool.topology, &team->caller_cpu);
+	if (team->shares_lock && priority_privileged())
+		team->nice = priority_of_caller();
 	for (int i = 0; i < pool.nr_words; i++)
 		atomic_init(&team->called[i], 0);
 	team->enrolled = true;
@@ -100,11 +105,11 @@ static bool sit_down(struct team *team)
 {
 	if (team->seated)
 		return true;
-	if (!pool.oversubscribed && !is_helping() && !caller_seated) {
-		team->seat = find_seat(team);
-		if (team->seat < 0)
+	if (!pool.oversubscribed && !is_helping() && caller_seat < 0) {
+		caller_seat = find_seat(team);
+		if (caller_seat < 0)
 			return false;
-		caller_seated = true;
+		team->took_seat = true;
 	}
 	team->seated = true;
 	return true;
@@ -234,6 +239,8 @@ static uint64_t call(struct team *team, struct helper *h)
 	uint32_t word = atomic_load_explicit(&h->word, memory_order_relaxed);
 	uint64_t begin = clock_ns(), now = begin;
 
+	if (h->newborn && atomic_load_explicit(&h->tid, memory_order_relaxed))
+		h->newborn = false; /* its thread has come up since */
 	h->called_at = begin;
 	atomic_store_explicit(&h->team, team, memory_order_relaxed);
 	atomic_fetch_add_explicit(&team->nr_called, 1, memory_order_relaxed);
@@ -247,7 +254,8 @@ static uint64_t call(struct team *team, struct helper *h)
 	if ((word & STATE) == PARKED) {
 		futex_wake(&h->word);
 		now = clock_ns();
-		pool_woke(now - begin);
+		if (!h->newborn)
+			price_woke(now - begin);
 	}
 	return now;
 }

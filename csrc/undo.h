@@ -7,7 +7,7 @@
 
 /*
  * Chunks that were claimed but are not done. A thread adds one at most, since it stops at it, and who takes its place in
- * the team afterwards sees the failure (take_place in pool.c) and claims nothing: so there is room for as many as the
+ * the team afterwards sees the failure (take_place in team.c) and claims nothing: so there is room for as many as the
  * run may have threads. Only the caller reads, once they are gone.
  */
 struct holes {

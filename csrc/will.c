@@ -22,7 +22,11 @@ static uint64_t cpu_time(pid_t tid)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* A helper that has hardly run since the caller waits is brought to the caller's CPU, to have what the caller had. */
+/*
+ * A helper that has hardly run since the caller waits is brought to the caller's CPU, to have what the caller had. It may
+ * leave at this very moment, and be another team's when it is brought there: then it stays there until its next call, which
+ * costs that team speed. To know would take a lock; and a helper that starves hardly ever leaves in the same microsecond.
+ */
 static bool lend_cpu(const struct helper *h, pid_t tid, struct wait *wait)
 {
 	uint64_t now = clock_ns();

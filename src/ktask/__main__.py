@@ -104,10 +104,20 @@ def drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class Parser(argparse.ArgumentParser):
+    """Help that cannot be written is an error, like all else that cannot. argparse says nothing, and exits with 0."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     layout = argparse.RawDescriptionHelpFormatter
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         prog="python -m ktask",
         description="Runs long loops on all the CPUs that are really free.",
         epilog=EXAMPLES,

@@ -41,10 +41,11 @@ static void *step(void *position, size_t size)
 /* Adds one more hole, in each possible way, after having tried what there is. */
 static void try(struct chunk *holes, unsigned nr, struct ktask_ctl *ctl)
 {
-	struct chunk copy[MOST];
+	struct chunk copy[MOST + 1];
 	struct holes given = { .nr = nr, .chunk = copy };
 
 	memcpy(copy, holes, nr * sizeof(*holes));
+	copy[nr] = chunks[CHUNKS - 1]; /* what lies beyond them is none */
 	memset(is_undone, 0, sizeof(is_undone));
 	nr_calls = undo_from = 0;
 	CHECK(undo_finished(&cut, &given, ctl) == nr_calls);

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A thread function that is left by longjmp() leaves helpers on a stack that is gone: the next run there says so and ends
- * the program. Nothing else does: not runs inside others, on whatever stack, nor a longjmp() when no helper is there.
+ * the program, or a helper that finds something else there. Nothing else does: not runs inside others, on whatever stack,
+ * nor a longjmp() when no helper is there.
  */
 #include "check.h"
+
+#include "../../csrc/limits.h"
+#include "../../csrc/table.h"
 #include "ktask.h"
 #include "library.h"
 
@@ -20,6 +24,7 @@ enum { UNITS = 64, STACK = 1 << 20 };
 
 static pthread_t caller;
 static jmp_buf before;
+static bool left;
 static atomic_int helpers_here;
 static atomic_bool may_go, too_late;
 
@@ -36,24 +41,39 @@ static bool has_company(void)
 	return helpers_here;
 }
 
+/* Until they may go, or nothing is left for the caller: then they wait for nothing. */
+static void helper_waits(void)
+{
+	helpers_here++;
+	while (!may_go && !too_late)
+		sched_yield();
+}
+
+static int let_go(size_t done, size_t total, void *unused)
+{
+	(void)unused;
+	too_late = done == total;
+	return 0;
+}
+
 /* Helpers stay; the caller, once one is there, is off. */
 static int leave(void *start, void *end, void *arg)
 {
 	(void)start, (void)end, (void)arg;
-	if (is_caller()) {
-		if (has_company())
-			longjmp(before, 1);
-		return KTASK_RETURN_SUCCESS;
+	if (!is_caller()) {
+		helper_waits();
+	} else if (has_company()) {
+		left = true;
+		longjmp(before, 1);
 	}
-	helpers_here++;
-	for (;;)
-		pause();
+	return KTASK_RETURN_SUCCESS;
 }
 
 /* The same without helpers. */
 static int leave_alone(void *start, void *end, void *arg)
 {
 	(void)start, (void)end, (void)arg;
+	left = true;
 	longjmp(before, 1);
 }
 
@@ -63,13 +83,49 @@ __attribute__((noinline)) static void run_and_return(ktask_thread_func function,
 	DEFINE_KTASK_CTL(ctl, function, NULL, 1);
 
 	ktask_ctl_set_max_threads(&ctl, max_threads);
+	ktask_ctl_set_poll_func(&ctl, let_go, NULL);
 	if (setjmp(before) == 0)
 		ktask_run(AT(0), UNITS, &ctl);
 }
 
+/* Runs function until the caller has left a run. */
+__attribute__((noinline)) static void run_until_left(ktask_thread_func function, size_t max_threads)
+{
+	caller = pthread_self();
+	for (left = false; !left;) {
+		helpers_here = 0;
+		may_go = too_late = false;
+		run_and_return(function, max_threads);
+	}
+}
+
 /* ---- left behind ------------------------------------------------------------------------------------------------ */
 
-static void is_told(void)
+static void next_run(void)
+{
+	run_until_left(leave, 0);
+	run_until_left(leave, 0);
+}
+
+/* Writes to where runs were. */
+__attribute__((noinline)) static void overwrite(void)
+{
+	volatile char memory[1 << 16];
+
+	for (size_t i = 0; i < sizeof(memory); i++)
+		memory[i] = 'x';
+}
+
+static void helper_back_from_its_chunk(void)
+{
+	run_until_left(leave, 0);
+	overwrite();
+	may_go = true;
+	for (;;)
+		pause();
+}
+
+static void is_told(void (*by)(void))
 {
 	char text[400] = "";
 	size_t length = 0;
@@ -84,10 +140,7 @@ static void is_told(void)
 
 		setrlimit(RLIMIT_CORE, &no_core);
 		dup2(ends[1], STDERR_FILENO);
-		caller = pthread_self();
-		while (!helpers_here)
-			run_and_return(leave, 0);
-		run_and_return(leave, 0);
+		by();
 		_exit(0);
 	}
 	close(ends[1]);
@@ -110,6 +163,50 @@ static void is_harmless(void)
 	}
 }
 
+static bool describes(const char *what)
+{
+	static char text[1 << 16];
+
+	CHECK(ktask_describe(text, sizeof(text)) < sizeof(text));
+	return strstr(text, what);
+}
+
+static int callers_seats(void)
+{
+	char buffer[LIMITS_PATH], why[TABLE_WHY];
+	struct table_user users[16];
+	int n = table_users(limits_table(buffer), users, 16, why), seats = 0;
+
+	for (int i = 0; i < n && i < 16; i++)
+		seats += users[i].pid == getpid() ? users[i].callers : 0;
+	return seats;
+}
+
+/* A helper comes, and does the rest; when it is gone, the caller is off. */
+static int leave_last(void *start, void *end, void *arg)
+{
+	(void)start, (void)end, (void)arg;
+	if (!is_caller()) {
+		helpers_here++;
+	} else if (has_company()) {
+		while (!describes("\"running_helpers\": 0"))
+			sched_yield();
+		left = true;
+		longjmp(before, 1);
+	}
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* The seat that the caller took goes back with its next run. */
+static void keeps_no_seat(void)
+{
+	setenv("KTASK_WAKE_NS", "0", 1);
+	run_until_left(leave_last, 0);
+	CHECK(callers_seats() == 1);
+	run_until_left(leave_alone, 1);
+	CHECK(callers_seats() == 0);
+}
+
 /* Makes a run on the given stack. */
 static void run_in_coroutine(void *stack)
 {
@@ -125,22 +222,12 @@ static void run_in_coroutine(void *stack)
 	CHECK(swapcontext(&here, &there) == 0);
 }
 
-/* Nothing is left for the caller, so the helpers wait for nothing. */
-static int let_go(size_t done, size_t total, void *unused)
-{
-	(void)unused;
-	too_late = done == total;
-	return 0;
-}
-
 /* While a helper is at work on this run, the caller makes another one, on its own stack and then on another one. */
 static int run_inside(void *start, void *end, void *stack)
 {
 	(void)start, (void)end;
 	if (!is_caller()) {
-		helpers_here++;
-		while (!may_go && !too_late)
-			sched_yield();
+		helper_waits();
 		return KTASK_RETURN_SUCCESS;
 	}
 	if (may_go || !has_company())
@@ -185,9 +272,15 @@ static void is_another_stack(void)
 
 int main(void)
 {
+	if (sysconf(_SC_NPROCESSORS_ONLN) > 1 &&
+	    !UNDER_TSAN) /* which sees helpers on the stack, from before they left */
+		in_child(keeps_no_seat);
 	use_helpers(1); /* another one would come to the stack that is gone */
-	for (int i = 0; i < rounds(20, 3); i++)
-		is_told();
+	for (int i = 0; i < rounds(20, 3); i++) {
+		is_told(next_run);
+		if (!UNDER_TSAN)
+			is_told(helper_back_from_its_chunk);
+	}
 	use_helpers(2);
 	in_child(is_harmless);
 	in_child(is_another_stack);

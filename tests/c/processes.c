@@ -5,15 +5,18 @@
  */
 #include "check.h"
 
+#include "../../csrc/limits.h"
 #include "../../csrc/table.h"
 #include "ktask.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 
 enum { PROCESSES = 8, UNITS = 100, KILLS = 200, AT_A_TIME = 4 };
 
@@ -122,6 +125,12 @@ static void at_once(void)
 
 /* ---- SIGKILL -------------------------------------------------------------------------------------------------- */
 
+/* What stands in the seats of a process that has died: one whose number was far from this one's. */
+static uint32_t seat_of_the_dead(const struct member *m)
+{
+	return (uint32_t)(m->row + TABLE_ROWS / 2) % TABLE_ROWS + 1;
+}
+
 static void run_for_ever(void)
 {
 	CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
@@ -174,7 +183,7 @@ static void killed_at_any_time(void)
 	/* Somebody who finds all seats taken gets his, all the same. */
 	for (int cpu = 0; cpu < MAX_CPUS; cpu++)
 		if (m.table->seats[cpu] == 0 && cpu < max_helpers + 1)
-			atomic_store(&m.table->seats[cpu], TABLE_ROWS);
+			atomic_store(&m.table->seats[cpu], seat_of_the_dead(&m));
 	while (!run(add))
 		;
 	for (int cpu = 0; cpu < MAX_CPUS; cpu++)
@@ -281,6 +290,88 @@ static void a_child_of_the_dead(void)
 	receive_from(child_to_parent);
 }
 
+/* ---- the last one ends ---------------------------------------------------------------------------------------- */
+
+/* The kernel takes its memory, and with it the table, before its locks. This one makes much of the time in between. */
+static void be_on_the_way_out(void)
+{
+	struct member m;
+	char why[TABLE_WHY];
+
+	CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+	CHECK(table_join(&m, door, why) == TABLE_JOINED);
+	CHECK(shmdt(m.table) == 0);
+	send_to(child_to_parent);
+	receive_from(parent_to_child);
+	_exit(0);
+}
+
+/* Who comes in just then does without helpers for that moment, and not for life. */
+static void meets_the_last_one(void)
+{
+	struct table_user users[1];
+	char why[TABLE_WHY];
+	pid_t child;
+
+	CHECK(pipe(parent_to_child) == 0 && pipe(child_to_parent) == 0);
+	child = fork();
+	if (child == 0)
+		be_on_the_way_out();
+	receive_from(child_to_parent);
+	CHECK(table_users(door, users, 1, why) == 0);
+	for (int i = 0; i < 10; i++)
+		CHECK(!run(add) && !limits_joined() && !limits_why_alone());
+	send_to(parent_to_child);
+	check_child(child);
+	run_until_helped();
+	CHECK(limits_joined() && !limits_why_alone());
+}
+
+/* ---- the door is closed --------------------------------------------------------------------------------------- */
+
+static bool any_seat(const struct member *m)
+{
+	for (int cpu = 0; cpu < MAX_CPUS; cpu++)
+		if (m->table->seats[cpu])
+			return true;
+	return false;
+}
+
+/* A program that closes whatever is open loses its row. It gets it back when it lacks seats that a dead one has left. */
+static void closes_all_files(void)
+{
+	struct table_user users[2];
+	struct member m, other;
+	char why[TABLE_WHY];
+	pid_t child;
+
+	CHECK(table_join(&m, door, why) == TABLE_JOINED);
+	child = fork();
+	if (child == 0) {
+		CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+		run_until_helped();
+		CHECK(table_users(door, users, 2, why) == 2);
+		while (any_seat(&m)) /* kept by a helper that waits awake */
+			sched_yield();
+		for (int fd = STDERR_FILENO + 1; fd < 100; fd++)
+			close(fd);
+		for (int fd = STDERR_FILENO + 1; fd < 20; fd++)
+			CHECK(open("/dev/null", O_RDWR) == fd);
+		CHECK(table_users(door, users, 2, why) == 1);
+		for (int cpu = 0; cpu < MAX_CPUS; cpu++)
+			atomic_store(&m.table->seats[cpu], seat_of_the_dead(&m));
+		CHECK(table_join(&other, door, why) == TABLE_JOINED); /* somebody else, with that row */
+		for (int i = 0; i < 10; i++)
+			CHECK(!run(add));
+		table_leave(&other);
+		run_until_helped();
+		CHECK(table_users(door, users, 2, why) == 2);
+		exit(0);
+	}
+	check_child(child);
+	table_leave(&m);
+}
+
 /* ---- max_helpers ---------------------------------------------------------------------------------------------- */
 
 static void limited(void)
@@ -329,6 +420,9 @@ int main(void)
 	in_child(killed_at_any_time);
 	in_child(a_child_of_a_run);
 	in_child(a_child_of_the_dead);
+	in_child(meets_the_last_one);
+	if (!UNDER_TSAN) /* which knows whose files they are */
+		in_child(closes_all_files);
 	in_child(limited);
 	setenv("KTASK_MAX_HELPERS", "0", 1);
 	in_child(limited_by_environment);

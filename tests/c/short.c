@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "../../csrc/chunk.h"
+#include "../../csrc/clock.h"
 
 enum { UNITS = 8 };
 
@@ -248,6 +249,42 @@ static void long_runs_are_not_always_taken_for_short_ones(void)
 	} while (report.kr_chunks == 1);
 }
 
+static int last_for(void *start, void *end, void *us)
+{
+	uint64_t begin = clock_ns();
+
+	(void)start, (void)end;
+	while (clock_ns() - begin < (uint64_t) * (long *)us * 1000)
+		;
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* Most short runs are not measured; but one that was long all the same is noticed, and about how long it was. */
+static void a_long_one_is_noticed(void)
+{
+	static const char identities[64];
+
+	for (size_t i = 0; i < sizeof(identities); i++) {
+		struct ktask_report report = KTASK_REPORT_INITIALIZER;
+		long us = 0;
+		DEFINE_KTASK_CTL(ctl, last_for, &us, 1);
+		double ns;
+
+		cost_remember(&identities[i], one_ns, unknown);
+		ktask_ctl_set_identity(&ctl, &identities[i]);
+		for (int k = 0; k < 8; k++)
+			CHECK(ktask_run(NULL, UNITS, &ctl) == 0);
+		us = 200;
+		CHECK(ktask_run(NULL, UNITS, &ctl) == 0);
+		ns = cost_recall(&identities[i]).ns_per_unit * UNITS;
+		CHECK(ns > 100000);
+		CHECK(ns < 1e9);
+		ktask_ctl_set_report(&ctl, &report);
+		CHECK(ktask_run(NULL, UNITS, &ctl) == 0);
+		CHECK(report.kr_ns > 150000);
+	}
+}
+
 int main(void)
 {
 	one_call_does_it();
@@ -261,5 +298,6 @@ int main(void)
 	costs_say_what_they_are();
 	costs_may_vary();
 	long_runs_are_not_always_taken_for_short_ones();
+	a_long_one_is_noticed();
 	return 0;
 }

@@ -64,6 +64,14 @@ static bool describes(const char *what)
 	return strstr(text, what);
 }
 
+static bool describes_processes(const char *what)
+{
+	static char text[1 << 16];
+
+	CHECK(ktask_describe_processes(text, sizeof(text)) < sizeof(text));
+	return strstr(text, what);
+}
+
 static int lines_in(const char *path)
 {
 	FILE *f = fopen(path, "r");
@@ -209,6 +217,7 @@ static void off(void)
 	run_until_helped();
 	CHECK(lines_in(path) == 0);
 	CHECK(describes("\"joined\": false, \"reason\": \"KTASK_TABLE=off"));
+	CHECK(describes_processes("\"reason\": \"KTASK_TABLE=off"));
 }
 
 /* ---- content -------------------------------------------------------------------------------------------------- */
@@ -269,10 +278,13 @@ static void spoilt_behind_a_member(void)
 	char why[TABLE_WHY];
 
 	at("spoilt");
+	CHECK(describes_processes("\"reason\": null, \"processes\": []}"));
 	CHECK(table_join(&m, door, why) == TABLE_JOINED);
+	CHECK(describes_processes("\"reason\": null, \"processes\": [{\"pid\": "));
 	in_child(joins);
 	CHECK(truncate(door, 0) == 0);
 	in_child(stays_alone);
+	CHECK(describes_processes("\"reason\": \"it is in use by processes of another version"));
 	write_door("ktask\0\0\0\2\0\0\0\0\0\0\0", 16); /* another version */
 	in_child(stays_alone);
 	atomic_store(&m.table->seats[MAX_CPUS - 1], (uint32_t)m.row + 1);

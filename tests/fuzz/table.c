@@ -55,7 +55,8 @@ static void check_seats(const struct member *other)
 	for (int cpu = 0; cpu < MAX_CPUS; cpu++) {
 		uint32_t seat = resident.table->seats[cpu];
 
-		require(!seat || row_in(seat) == (uint32_t)resident.row || (other && row_in(seat) == (uint32_t)other->row));
+		require(!seat || row_in(seat) == (uint32_t)resident.row ||
+			(other && row_in(seat) == (uint32_t)other->row));
 	}
 }
 
@@ -82,7 +83,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	/* Another one comes, by whatever the door says. Beside this resident there is no other table to be had. */
 	write_door(data, size < RECORD ? size : RECORD);
 	answer = table_join(&other, door, why);
-	require(answer == TABLE_REFUSED || (answer == TABLE_JOINED && size >= RECORD && !memcmp(data, record, RECORD)));
+	require(answer != TABLE_JOINED || (size >= RECORD && !memcmp(data, record, RECORD)));
 	if (answer == TABLE_JOINED)
 		table_leave(&other);
 

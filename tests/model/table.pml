@@ -4,8 +4,8 @@
  * the top of csrc/table.c and with the names and step numbers used there. A process may die at any step; the kernel takes
  * its memory then, and its locks later. Checked: no two living processes have a helper on the same CPU, nobody loses a
  * seat that it has, no more of them have a helper at work than a quota allows (limits.c, steps 6 and 7; one CPU, for all
- * processes), and what the dead have left is free once a survivor has cleared up. Nobody ever waits: every lock is only
- * tried.
+ * processes), what the dead have left is free once a survivor has cleared up, and nobody is kept out but for want of a
+ * row, or of a segment that is there and cannot be attached. Nobody ever waits: every lock is only tried.
  *
  * A thread of each process stands for all of them, since limits.c lets one at a time clear up or come in. A compare-and-swap
  * is one step, and so is each try for a lock, attaching a segment, and its vanishing with the last process that had it.
@@ -28,6 +28,7 @@
  * BUG 9: the kernel's lock of a row goes when somebody else has cleared up after its process, not when that dies
  * BUG 10: the seats of those under the quota are counted first, and one is taken then (limits.c, 6 and 7)
  * BUG 11: a seat that is one too many under the quota is kept (limits.c, 7)
+ * BUG 12: whoever comes in while the last one is on its way out keeps out for good (4)
  */
 #define SEGMENTS PROCESSES
 #define NO_ROW 127 /* a seat that is taken, but nobody knows by whom */
@@ -197,6 +198,8 @@ proctype process(byte me)
 	bool ok;
 
 	{
+	skip;
+again:	skip;
 	/* Step 2. Who comes back later might as well come in later. */
 	d_step { coming_in == 0 -> coming_in = me + 1 };
 
@@ -225,7 +228,14 @@ proctype process(byte me)
 		i = 0;
 		do
 #if BUG != 2
-		:: i < ROWS && writer[i] != 0 -> goto out
+		:: i < ROWS && writer[i] != 0 ->
+#if !defined(FOREIGN) && BUG != 12
+			/* There is no such segment any more. */
+			d_step { i = 0; coming_in = (coming_in == me + 1 -> 0 : coming_in) };
+			goto again
+#else
+			goto out
+#endif
 		:: i < ROWS && writer[i] == 0 -> i++
 #endif
 		:: i == ROWS || BUG == 2 -> i = 0; break
@@ -279,6 +289,9 @@ proctype process(byte me)
 	:: else -> goto end_done
 	od;
 out:	skip; /* there is none to be had */
+#ifndef FOREIGN
+	assert(seen == ROWS);
+#endif
 	d_step {
 		if
 		:: coming_in == me + 1 -> coming_in = 0

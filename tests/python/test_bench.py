@@ -16,7 +16,7 @@ import plots
 import pytest
 import report
 import run
-from figures import Row, figure, load, peers_of, speedup
+from figures import Row, alike, figure, load, peers_of, speedup
 from report import fill, table
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +58,7 @@ def test_each_suite_measures_ktask_and_those_that_are_here(quick: tuple[Path, st
     for peer in peers_of(rows):
         assert {row.workload for row in rows if row.peer == peer} <= {c.workload for _, c in columns(suite)}
     for row in rows:
+        assert row.host in {"near", "far", "one", "mixed"}
         assert min(row.serial, row.parallel, row.ideal, row.serial_cpu, row.parallel_cpu) >= 0
         assert row.serial > 0
         assert row.parallel > 0
@@ -107,6 +108,29 @@ def test_figures_of_a_busy_machine_are_not_kept(monkeypatch: pytest.MonkeyPatch)
 
 def row(peer: str, serial: float, parallel: float, round_: int = 0, size: float = 1) -> Row:
     return Row(round_, peer, "loop", size, serial, parallel, serial / 2, serial, 1.5 * serial)
+
+
+def test_tables_compare_processes_that_met_the_same_machine() -> None:
+    near = [row("ktask", 1000, 500, i)._replace(host="near") for i in range(3)]
+    far = [row("ktask", 1000, 900, 3)._replace(host="far")]
+    assert alike(near + far) == near
+    other = [row("other", 1000, 800, i)._replace(host="far") for i in range(2)]
+    assert alike(near + other) == near + other  # nobody is left out
+    other[0] = other[0]._replace(host="near")
+    assert alike(near + far + other) == [*near, other[0]]
+    assert report.hosts_in_words(near + far + other) == "near 4, far 2; shown: near"
+    assert alike([]) == []
+
+
+def test_a_process_that_had_one_cpu_of_the_host_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = iter(["one", "mixed", "near", "one", "one", "one"])
+
+    def measure_once(suite: object, peer: str, round_: int, scale: float) -> list[Row]:
+        return [row(peer, 1000, 500, round_)._replace(host=next(states))]
+
+    monkeypatch.setattr(run, "measure_once", measure_once)
+    rows = run.measure(run.SUITES["hot"], ["ktask"], 2, 1.0, tries=3)
+    assert [r.host for r in rows] == ["near", "one"]
 
 
 def test_a_figure_is_the_median_with_the_quartiles() -> None:

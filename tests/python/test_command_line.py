@@ -68,7 +68,17 @@ def test_a_reader_that_has_seen_enough_is_no_error(arguments: list[str], tmp_pat
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
-    "arguments", [[], ["info"], ["info", "--json"], ["top", "--once"], ["trace", "--json", "PROGRAM"]]
+    "arguments",
+    [
+        [],
+        ["--help"],
+        ["--version"],
+        ["top", "--help"],
+        ["info"],
+        ["info", "--json"],
+        ["top", "--once"],
+        ["trace", "--json", "PROGRAM"],
+    ],
 )
 def test_a_full_disk_is_told(arguments: list[str], unbuffered: str, program: Path, tmp_path: Path) -> None:
     words = [str(program) if word == "PROGRAM" else word for word in arguments]

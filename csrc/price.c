@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * price.c: what it costs to call a helper. Each figure is a word of its own, read and written with relaxed order: of two
+ * threads that measure at the same time one may be lost, and nobody minds.
+ */
+#include "price.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* Guesses, until something is measured; about a virtual machine's. */
+enum { FIRST_WAKE_NS = 15000, FIRST_ANSWER_NS = 50000, LONGEST_NS = 1000000 };
+
+/*
+ * What calling a helper that lingers costs in all, to and fro, and sharing the work: so many cache lines that travel, each in
+ * the time in which it answers, and the instructions.
+ */
+enum { WARM_NS = 1700, WARM_ANSWERS = 8 };
+
+/* The first measurement counts as much as the guess, the next a third, and so on down to one of so many. */
+enum { FIRST_TRUST = 2, MOST_WAKES = 8, MOST_ANSWERS = 16 };
+
+/* A doubt counts so many times less than a measurement would. */
+enum { DOUBT = 8 };
+
+static struct {
+	_Atomic uint32_t wake_ns;
+	_Atomic uint32_t answer_ns;
+	_Atomic uint32_t warm_ns;
+	_Atomic uint32_t wake_trust;   /* how much the mean counts against one measurement */
+	_Atomic uint32_t answer_trust; /* the same for the median */
+	_Atomic bool fixed;
+} price = {
+	.wake_ns = FIRST_WAKE_NS,
+	.answer_ns = FIRST_ANSWER_NS,
+	.warm_ns = USUAL_WARM_NS,
+	.wake_trust = FIRST_TRUST,
+	.answer_trust = FIRST_TRUST,
+};
+
+static uint32_t get(const _Atomic uint32_t *word)
+{
+	return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static void set(_Atomic uint32_t *word, uint32_t value)
+{
+	if (!atomic_load_explicit(&price.fixed, memory_order_relaxed))
+		atomic_store_explicit(word, value, memory_order_relaxed);
+}
+
+uint64_t price_wake_ns(void)
+{
+	return get(&price.wake_ns);
+}
+
+uint64_t price_answer_ns(void)
+{
+	return get(&price.answer_ns);
+}
+
+uint64_t price_warm_ns(void)
+{
+	return get(&price.warm_ns);
+}
+
+/* How much what is known counts against the measurement that is made now; from now on it counts more. */
+static uint32_t trust_once_more(_Atomic uint32_t *trust, uint32_t most)
+{
+	uint32_t now = get(trust);
+
+	if (now < most)
+		set(trust, now + 1);
+	return now;
+}
+
+/* A running average. One that is out of all proportion, since the host took the CPU meanwhile, says little. */
+void price_woke(uint64_t ns)
+{
+	int64_t old = (int64_t)get(&price.wake_ns), most = 4 * old + 1000;
+	int64_t now = ns < (uint64_t)most ? (int64_t)ns : most;
+
+	set(&price.wake_ns, (uint32_t)(old + (now - old) / trust_once_more(&price.wake_trust, MOST_WAKES)));
+}
+
+/*
+ * The median, by a step up or down for each measurement: how late the late ones are does not matter, since a run does
+ * not wait for them. Who was sent home before it came was later than that, no matter how much.
+ */
+static void step_answer(bool up)
+{
+	uint32_t old = get(&price.answer_ns), step = old / trust_once_more(&price.answer_trust, MOST_ANSWERS) + 1;
+
+	if (up ? old < LONGEST_NS : old > step)
+		set(&price.answer_ns, up ? old + step : old - step);
+}
+
+void price_answered(uint64_t ns)
+{
+	step_answer(ns > price_answer_ns());
+}
+
+void price_unanswered(uint64_t ns)
+{
+	if (ns > price_answer_ns())
+		step_answer(true);
+}
+
+void price_answered_awake(uint64_t ns)
+{
+	uint32_t old = get(&price.warm_ns), step = old / 32;
+	uint64_t now = WARM_NS + WARM_ANSWERS * ns;
+
+	if (now > old + 2 * step)
+		set(&price.warm_ns, old + step);
+	else if (now < old - 2 * step)
+		set(&price.warm_ns, old - step);
+}
+
+void price_doubt(void)
+{
+	uint32_t answer = get(&price.answer_ns);
+
+	set(&price.answer_ns, answer - answer / (DOUBT * get(&price.answer_trust)));
+}
+
+void price_doubt_warmth(void)
+{
+	uint32_t warm = get(&price.warm_ns);
+
+	if (warm > USUAL_WARM_NS)
+		set(&price.warm_ns, warm - warm / (DOUBT * MOST_ANSWERS));
+}
+
+void price_fix(uint32_t wake_ns)
+{
+	atomic_store_explicit(&price.fixed, true, memory_order_relaxed);
+	atomic_store_explicit(&price.wake_ns, wake_ns, memory_order_relaxed);
+	atomic_store_explicit(&price.answer_ns, wake_ns, memory_order_relaxed);
+}

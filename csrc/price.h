@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* price.h: what it costs to call a helper, in ns, as measured at each call. For the whole process; any thread may ask and tell. */
+#ifndef KTASK_PRICE_H
+#define KTASK_PRICE_H
+
+#include <stdint.h>
+
+/* What it costs to wake one, and how long that one takes to answer: a mean, and a median. */
+uint64_t price_wake_ns(void);
+uint64_t price_answer_ns(void);
+
+/*
+ * What a run has to last for the call of a helper that waits awake to gain: from how long such helpers take to answer.
+ * USUAL_WARM_NS is what that comes to on most machines, and is assumed at first.
+ */
+enum { USUAL_WARM_NS = 2500 };
+uint64_t price_warm_ns(void);
+
+/* Measured: a wake took its caller so long. */
+void price_woke(uint64_t ns);
+
+/* A helper answered after so long; one that was awake; or it had not yet answered. */
+void price_answered(uint64_t ns);
+void price_answered_awake(uint64_t ns);
+void price_unanswered(uint64_t ns);
+
+/*
+ * A run did without helpers since they are so slow to answer, or so they were where they wait awake. As that keeps it from
+ * finding out whether they still are, what was measured counts a little less each time.
+ */
+void price_doubt(void);
+void price_doubt_warmth(void);
+
+/* KTASK_WAKE_NS: from now on a wake, and an answer, cost that, whatever is measured. */
+void price_fix(uint32_t wake_ns);
+
+#endif

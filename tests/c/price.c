@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What price.c makes of measurements, each scene in a process of its own, since the figures are a process's. */
+#include "check.h"
+
+#include "../../csrc/price.h"
+
+/* Good guesses or bad, a few measurements are enough: nobody has to make dozens of dear calls first. */
+static void guesses_give_way(void)
+{
+	for (int i = 0; i < 8; i++) {
+		price_woke(4000);
+		price_answered(12000);
+	}
+	CHECK(price_wake_ns() < 6000);
+	CHECK(price_answer_ns() < 15000);
+}
+
+static void or_the_other_way(void)
+{
+	for (int i = 0; i < 16; i++) {
+		price_woke(60000);
+		price_answered(200000);
+	}
+	CHECK(price_wake_ns() > 40000);
+	CHECK(price_answer_ns() > 150000);
+}
+
+/* One wake in which the host took the CPU away does not make wakes dear. */
+static void outliers_say_little(void)
+{
+	uint64_t before;
+
+	for (int i = 0; i < 100; i++)
+		price_woke(10000);
+	before = price_wake_ns();
+	price_woke(1000000000);
+	CHECK(price_wake_ns() < 2 * before);
+	for (int i = 0; i < 100; i++)
+		price_answered(20000);
+	before = price_answer_ns();
+	price_answered(1000000000);
+	price_unanswered(1000000000);
+	CHECK(price_answer_ns() < before + before / 4);
+	price_unanswered(1); /* it may have been about to come */
+	CHECK(price_answer_ns() < before + before / 4);
+}
+
+/* As many answers come before the median as after it. */
+static void median_stays(void)
+{
+	for (int i = 0; i < 400; i++)
+		price_answered(i % 2 ? 20000 : 500000);
+	CHECK(price_answer_ns() >= 20000 && price_answer_ns() < 500000);
+}
+
+/* What was dear is tried again, sooner if it is but a guess. */
+static unsigned doubts(uint64_t until)
+{
+	unsigned n = 0;
+
+	while (price_answer_ns() > until && n < 10000) {
+		price_doubt();
+		n++;
+	}
+	return n;
+}
+
+static void doubt_grows(void)
+{
+	unsigned guessed = doubts(25000), measured;
+
+	for (int i = 0; i < 100; i++) {
+		price_woke(15000);
+		price_answered(i % 2 ? 40000 : 60000);
+	}
+	measured = doubts(25000);
+	CHECK(guessed > 4 && guessed < 20);
+	CHECK(measured > 4 * guessed && measured < 200);
+}
+
+static void awake_ones_differ(void)
+{
+	for (int i = 0; i < 200; i++)
+		price_answered_awake(300);
+	CHECK(price_warm_ns() > 3000 && price_warm_ns() < 6000);
+	CHECK(price_answer_ns() == 50000);
+	for (int i = 0; i < 1000; i++)
+		price_doubt_warmth();
+	CHECK(price_warm_ns() <= USUAL_WARM_NS);
+	for (int i = 0; i < 200; i++)
+		price_answered_awake(20);
+	CHECK(price_warm_ns() < USUAL_WARM_NS);
+}
+
+static void fixed_stays(void)
+{
+	uint64_t warm = price_warm_ns();
+
+	price_fix(0);
+	price_woke(1000);
+	price_answered(1000);
+	price_unanswered(1000);
+	price_answered_awake(100000);
+	price_doubt();
+	price_doubt_warmth();
+	CHECK(price_wake_ns() == 0 && price_answer_ns() == 0 && price_warm_ns() == warm);
+}
+
+static void apart(void (*scene)(void))
+{
+	int status;
+	pid_t child = fork();
+
+	CHECK(child >= 0);
+	if (child == 0) {
+		scene();
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+int main(void)
+{
+	apart(guesses_give_way);
+	apart(or_the_other_way);
+	apart(outliers_say_little);
+	apart(median_stays);
+	apart(doubt_grows);
+	apart(awake_ones_differ);
+	apart(fixed_stays);
+	return 0;
+}
