@@ -66,6 +66,12 @@ static void linger(struct helper *h)
 	atomic_store_explicit(&h->awake, false, memory_order_relaxed);
 }
 
+/* Was it a thread of this process that it waited for? */
+static bool waited_for_its_own(struct team *team, uint64_t now)
+{
+	return team->had_all && team->had_all(team, now);
+}
+
 /* Somebody else wants this helper's CPU: fewer of them from now on, and this one sleeps until it is called. */
 static void go_home(struct helper *h, struct team *team, uint64_t now)
 {
@@ -83,7 +89,7 @@ bool pool_wants_back(int helper, uint64_t now)
 {
 	struct helper *h = &pool.helpers[helper];
 
-	if (pool.stubborn || !waits_at_work(&h->waits, now))
+	if (pool.stubborn || !waits_at_work(&h->waits, now) || waited_for_its_own(serving, now))
 		return false;
 	go_home(h, serving, now);
 	return true;
@@ -243,7 +249,8 @@ void *helper_main(void *arg)
 		forward = step_forward(h, team);
 		PROBE3(helper__come, team, h->id, answer);
 		team_trace(team, KTASK_EVENT_CALL, h, h->called_at, now, 0);
-		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now)) {
+		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now) &&
+		    !waited_for_its_own(team, now)) {
 			go_home(h, team, now);
 		} else {
 			if (answer > PREEMPTED_NS / 2) {

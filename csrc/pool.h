@@ -25,6 +25,8 @@ typedef void team_work(struct team *team, int helper, int node, uint64_t now);
  */
 struct team {
 	team_work *work;
+	/* Did this process itself have all CPUs lately? Then a helper that waited for one is in nobody's way. NULL: no. */
+	bool (*had_all)(struct team *team, uint64_t now);
 	struct ktask_trace *trace; /* the process's (trace.h); NULL: off */
 	uint64_t run;		   /* its number there */
 	unsigned max;		   /* helpers that may be in it at the same time */

@@ -18,6 +18,7 @@ static THREAD_LOCAL struct helper *partner;
 void team_init(struct team *team, team_work *work, unsigned max)
 {
 	team->work = work;
+	team->had_all = NULL;
 	team->trace = NULL;
 	team->max = max;
 	team->shares_lock = false;
