@@ -23,8 +23,14 @@
 /* Less than this is not worth a claim and a look at the clock, and as a difference between threads does not show. */
 #define FLOOR_NS 500.0
 
-/* A chunk is at least this many times as long as the call of the thread function itself. */
-#define CALLS_PER_CHUNK 20.0
+/*
+ * A chunk is at least this many times as long as the call of the thread function itself. Where that is dear, in an
+ * interpreter, what the function does first is dear as well: a dozen of NumPy's calls on slices, say, take ten times as long.
+ */
+#define CALLS_PER_CHUNK 60.0
+
+/* And what a helper saves has to be worth so many calls. */
+#define CALLS_PER_HELPER 80.0
 
 /* Where helpers only waited the last time, one is tried again if this much is left, and in one run of so many. */
 #define TRY_AGAIN_NS 50e6
@@ -142,7 +148,7 @@ void heartbeat_prepare(struct run *run)
 /* What calls that take long themselves add to the price of a helper, who makes more of them. */
 static double calls_price(const struct run *run)
 {
-	return 4 * (run->floor_ns - FLOOR_NS);
+	return CALLS_PER_HELPER * (double)run->ctl.kc_call_ns;
 }
 
 /* What is gained by one more helper has to be more than this. */

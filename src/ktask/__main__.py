@@ -105,7 +105,7 @@ def drop_output() -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """Help that cannot be written is an error, like all else that cannot. argparse says nothing, and exits with 0."""
+    """Help that cannot be written is an error, like all else; argparse would say nothing, and exit with 0."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is sys.stdout:

@@ -48,7 +48,8 @@ static int work(void *start, void *end, void *arg)
 		return KTASK_RETURN_SUCCESS;
 	}
 	CHECK(has_made_way || !lock);
-	CHECK(nice_of(gettid()) == (lock ? NICE : stepped_back()));
+	/* A caller that waits lends its priority, lock or not. */
+	CHECK(nice_of(gettid()) == NICE || (!lock && nice_of(gettid()) == stepped_back()));
 	has_made_way = false;
 	atomic_fetch_add(&nr_helper_chunks, 1);
 	return KTASK_RETURN_SUCCESS;

@@ -132,7 +132,7 @@ static void memory_keeps_what_is_news(void)
 
 	/* A unit alone took 900 ns more: that was the call, or a cold cache. */
 	cost_remember(&work, cost_measured(1, 1900, unknown), cost_recall(&work));
-	CHECK(cost_recall(&work).ns_per_unit < 1001 && !(cost_recall(&work).flags & COST_CONFIRMED));
+	CHECK(cost_recall(&work).ns_per_unit < 1001 && !(cost_recall(&work).flags & (COST_CONFIRMED | COST_ROUGH)));
 	/* It cannot be more than it took in all. */
 	cost_remember(&work, cost_measured(2, 500, unknown), cost_recall(&work));
 	CHECK((cost_recall(&work).flags & COST_ROUGH) && cost_recall(&work).ns_per_unit < 251);
@@ -205,12 +205,16 @@ static void costs_may_vary(void)
 	const unsigned both = COST_DECEIVED | COST_VARIES;
 	static const char work;
 	struct cost cheap = cost_measured(100, 3001, unknown), dear = cost_measured(100, 60001, cheap);
-	struct cost cheap_again = cost_measured(100, 3001, dear);
+	struct cost cheap_again = cost_measured(100, 3001, dear), eighth = { .ns_per_unit = 100 };
+	struct cost little = { .ns_per_unit = 0.0001 };
 
 	CHECK(!(cheap.flags & both));
 	CHECK(!(cost_measured(100, 60001, unknown).flags & both));
 	CHECK(!(cost_measured(100, 40001, cheap).flags & both)); /* no helper would have come in time */
 	CHECK(!(cost_measured(1000, 60001, cheap).flags & both));
+	CHECK(!(cost_measured(100, 50000, cheap).flags & both) && cost_measured(100, 50001, cheap).flags & both);
+	CHECK(cost_measured(1000000, 60001, little).flags & both);
+	CHECK(!(cost_measured(100, 80000, eighth).flags & both) && cost_measured(100, 80001, eighth).flags & both);
 
 	CHECK((dear.flags & both) == COST_DECEIVED && (cheap_again.flags & both) == COST_DECEIVED);
 	CHECK((cost_measured(100, 60001, cheap_again).flags & both) == both);
