@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Crews: helpers take pieces of work that come while others are under way, each piece once; any thread calls them; when
- * the crew is closed they are gone; a child of fork does not wait for those of its parent; and helpers do not take the
- * process's own threads for neighbours.
+ * the crew is closed they are gone; and a child of fork does not wait for those of its parent.
  */
-#include "check.h"
-
-#include "../../csrc/clock.h"
 #include "../../csrc/crew.h"
-#include "../../csrc/retreat.h"
+#include "check.h"
 #include "ktask.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <time.h>
-#include <unistd.h>
 
 enum { PIECES = 2000, CALLERS = 3 };
 
@@ -142,68 +136,9 @@ static void fork_in_the_middle(void)
 	crew_free(q.crew);
 }
 
-static atomic_bool over;
-
-static void *burn(void *unused)
-{
-	(void)unused;
-	while (!over)
-		;
-	return NULL;
-}
-
-static uint64_t cpu_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* Threads of this very process are no neighbours: helpers that wait for a CPU because of them stay. */
-static void beside_own_threads(void)
-{
-	int cpus = (int)sysconf(_SC_NPROCESSORS_ONLN), alone = 0;
-	struct queue q = { .waiting = 1 << 30 };
-	uint64_t end = clock_ns() + 20000000000u;
-	pthread_t threads[64];
-
-	if (cpus < 2 || cpus > 64)
-		return;
-	q.crew = crew_new(take, &q);
-	CHECK(q.crew);
-	for (int i = 0; i < cpus; i++)
-		CHECK(pthread_create(&threads[i], NULL, burn, NULL) == 0);
-	/* Where somebody else is at work, too, nothing can be told. */
-	while (alone < 8 && clock_ns() < end) {
-		uint64_t begin = clock_ns(), used = cpu_ns();
-		int before = q.by_helpers;
-
-		crew_open(q.crew);
-		while (q.by_helpers == before && clock_ns() - begin < 1000000000u)
-			crew_call(q.crew);
-		for (uint64_t came = clock_ns(); clock_ns() - came < 5000000;)
-			crew_call(q.crew);
-		q.waiting = 0;
-		crew_close(q.crew);
-		q.waiting = 1 << 30;
-		if (cpu_ns() - used > (clock_ns() - begin) * (uint64_t)(16 * cpus - 1) / 16) {
-			alone++;
-			if (q.by_helpers > before && retreat_pause_ns() == 0)
-				break;
-		}
-	}
-	CHECK(alone < 8);
-	over = true;
-	for (int i = 0; i < cpus; i++)
-		CHECK(pthread_join(threads[i], NULL) == 0);
-	crew_free(q.crew);
-}
-
 int main(void)
 {
 	with_each_setting(take_all);
-	in_child(beside_own_threads);
 	use_helpers(3);
 	in_child(helpers_come);
 	in_child(fork_in_the_middle);
