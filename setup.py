@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import sysconfig
 import tarfile
 from pathlib import Path
 
@@ -35,6 +36,10 @@ class ReproducibleSdist(sdist):
                 tar.add(path, recursive=False, filter=plain)
         return name
 
+
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    # cffi would declare that the module does without the GIL, which nobody has tried.
+    raise SystemExit("ktask has not been tried with free-threaded CPython: install it for a build with the GIL")
 
 setup(
     cffi_modules=["src/ktask/_build.py:ffibuilder", "src/ktask/_demo_build.py:ffibuilder"],

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import neighbour
+import numpy_calls
 import plots
 import processes
 from figures import (
@@ -195,6 +196,20 @@ def one_import_table(file: Path) -> str:
     return markdown([head, ["times as fast as NumPy", *cells]])
 
 
+def numpy_calls_table(file: Path) -> str:
+    """How many times as fast as NumPy: bench/numpy_calls.py."""
+    ratios: dict[tuple[str, int, str], list[float]] = {}
+    for r in read(file):
+        ratios.setdefault((r["call"], int(r["elements"]), r["machine"]), []).append(
+            float(r["numpy_ns"]) / float(r["ktask_ns"])
+        )
+    lines = [["", *(f"{n:,}" for n in numpy_calls.SIZES), *(f"{n:,}, taken" for n in numpy_calls.SIZES)]]
+    for call in numpy_calls.CALLS:
+        cells = [ratios.get((call, n, machine)) for machine in ("idle", "taken") for n in numpy_calls.SIZES]
+        lines.append([f"`{call}`", *(f"{statistics.median(c):.2f}" if c else "" for c in cells)])
+    return markdown(lines)
+
+
 def executor_table(file: Path) -> str:
     """Microseconds per call, but for the last line: bench/executor.py."""
     us: dict[tuple[str, str], list[float]] = {}
@@ -233,6 +248,7 @@ OTHERS: dict[str, tuple[str, Callable[[Path], str]]] = {  # name: file, what mak
     "beside-neighbours": ("neighbour-2cpu-kvm.csv", lambda file: neighbours_table("hogs", file)),
     "processes": ("processes-2cpu-kvm.csv", lambda file: markdown(processes.lines(read(file)))),
     "memory-clients": ("memory-2cpu-kvm.csv", memory_table),
+    "numpy-calls": ("numpy-calls-2cpu-kvm.csv", numpy_calls_table),
     "executor": ("executor-2cpu-kvm.csv", executor_table),
     "tracing": ("tracing-2cpu-kvm.csv", tracing_table),
 }

@@ -165,9 +165,8 @@ def measure_all(names: list[str], results: Path, rounds: int | None, scale: floa
         if strict:
             time.sleep(1)
             refuse_if_busy(watch)
-        rows = measure(
-            suite, peers, rounds or suite.rounds, scale, TRIES if strict and len(os.sched_getaffinity(0)) > 1 else 1
-        )
+        tries = TRIES if strict and len(os.sched_getaffinity(0)) > 1 else 1
+        rows = measure(suite, peers, rounds or suite.rounds, scale, tries)
         print(
             f"{report.tables(name, alike(rows))}\n\nmeanwhile others used {max(0.0, watch.cpus()):.2f} CPUs", flush=True
         )

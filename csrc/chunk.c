@@ -199,7 +199,7 @@ bool cut_claim(const struct cut *cut, struct cursor *cursor, size_t size, struct
  *   target     what takes about as long as the run has lasted, divided by the threads: little has been seen at first,
  *              and the more threads, the more of them wait for one whose chunk was a surprise. So a caller that is
  *              alone looks whether to call a helper at most twice as late as it could, and a large team is called
- *              quickly. At least FIRST_NS, at most PACE_TARGET_NS.
+ *              quickly. At least FIRST_NS, at most PACE_TARGET_NS or floor_ns.
  *   the end    half of an equal share of what remains (guided: Polychronopoulos and Kuck, 1987; half of it, since the
  *              next units may cost more than those after them), so that all finish together. But no less than
  *              takes floor_ns: that much difference between threads no longer shows.
@@ -259,7 +259,7 @@ size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cu
 		}
 		target_ns += elapsed_ns / (double)(threads < CAUTIOUS ? threads : CAUTIOUS);
 		if (target_ns > PACE_TARGET_NS)
-			target_ns = PACE_TARGET_NS;
+			target_ns = floor_ns > PACE_TARGET_NS ? floor_ns : PACE_TARGET_NS;
 		target = units_in(target_ns, pace->ns_per_unit);
 		floor = units_in(floor_ns, pace->ns_per_unit);
 		if (!pace->last || size > target)

@@ -10,12 +10,18 @@
  * What the pieces cost is not known, nor whether they are work at all or wait for something: so it is measured. A helper
  * that was on a CPU for less than three fifths of its time here would leave its seat to others better, whatever it
  * waited for. It goes home, and no other is called for 2 ms, then 4, up to a second; until one pays again.
+ *
+ * Beside the caller there are threads that submit calls and wait for results. A helper that had to wait for a CPU since
+ * these had it is in nobody's way, and does not retreat: as long as the process itself has had all CPUs, but for a
+ * quarter of one at most, since somebody last looked for a helper to call.
  */
 #define _GNU_SOURCE
 #include "crew.h"
 
 #include "clock.h"
+#include "limits.h"
 #include "pool.h"
+#include "topology.h"
 
 #include <stdlib.h>
 
@@ -36,13 +42,17 @@ struct crew {
 	/* Helpers do not pay, up to this time; and how long that pause is. Estimates: a lost update does no harm. */
 	_Atomic uint64_t pause_until;
 	_Atomic uint64_t pause;
+
+	/* When a helper was last looked for, and what CPU time the process had used then: estimates, too. */
+	_Atomic uint64_t looked;
+	_Atomic uint64_t used;
 };
 
-static uint64_t clock_cpu_ns(void)
+static uint64_t clock_cpu_ns(clockid_t whose)
 {
 	struct timespec t = { 0 };
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	clock_gettime(whose, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
@@ -67,15 +77,36 @@ static bool pays(struct crew *crew, uint64_t here_ns, uint64_t cpu_ns)
 static void help(struct team *team, int helper, int node, uint64_t now)
 {
 	struct crew *crew = (struct crew *)team;
-	uint64_t came = now, cpu = clock_cpu_ns();
+	uint64_t came = now, cpu = clock_cpu_ns(CLOCK_THREAD_CPUTIME_ID);
 	bool more;
 
 	(void)node;
 	do {
 		more = crew->work(crew->arg);
 		now = clock_ns();
-	} while (pays(crew, now - came, clock_cpu_ns() - cpu) && more && !pool_is_overfull(now) &&
-		 !pool_wants_back(helper, now));
+	} while (pays(crew, now - came, clock_cpu_ns(CLOCK_THREAD_CPUTIME_ID) - cpu) && more &&
+		 !pool_is_overfull(now) && !pool_wants_back(helper, now));
+}
+
+/* As many as this process may use; or as the helper may, where a quota makes that less. */
+static uint64_t all_cpus(void)
+{
+	struct cpus mine;
+	int here, most = limits_machine_max() + 1;
+
+	topology_allowed(pthread_self(), &mine);
+	here = cpus_count(&mine);
+	return (uint64_t)(here > most ? here : most);
+}
+
+static bool had_all(struct team *team, uint64_t now)
+{
+	struct crew *crew = (struct crew *)team;
+	uint64_t time = now - atomic_load_explicit(&crew->looked, memory_order_relaxed);
+	uint64_t used =
+		clock_cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - atomic_load_explicit(&crew->used, memory_order_relaxed);
+
+	return used + time / 4 > time * all_cpus();
 }
 
 struct crew *crew_new(bool (*work)(void *arg), void *arg)
@@ -90,6 +121,8 @@ struct crew *crew_new(bool (*work)(void *arg), void *arg)
 	atomic_init(&crew->open, false);
 	atomic_init(&crew->pause_until, 0);
 	atomic_init(&crew->pause, 0);
+	atomic_init(&crew->looked, 0);
+	atomic_init(&crew->used, 0);
 	return crew;
 }
 
@@ -101,6 +134,7 @@ void crew_free(struct crew *crew)
 bool crew_open(struct crew *crew)
 {
 	team_init(&crew->team, help, MAX_HELPERS);
+	crew->team.had_all = had_all;
 	if (!team_muster(&crew->team))
 		return false;
 	atomic_store_explicit(&crew->open, true, memory_order_release);
@@ -109,9 +143,14 @@ bool crew_open(struct crew *crew)
 
 bool crew_call(struct crew *crew)
 {
-	return atomic_load_explicit(&crew->open, memory_order_acquire) &&
-	       clock_ns() >= atomic_load_explicit(&crew->pause_until, memory_order_relaxed) &&
-	       team_call(&crew->team, -1) != 0;
+	uint64_t now = clock_ns();
+
+	if (!atomic_load_explicit(&crew->open, memory_order_acquire) ||
+	    now < atomic_load_explicit(&crew->pause_until, memory_order_relaxed))
+		return false;
+	atomic_store_explicit(&crew->looked, now, memory_order_relaxed);
+	atomic_store_explicit(&crew->used, clock_cpu_ns(CLOCK_PROCESS_CPUTIME_ID), memory_order_relaxed);
+	return team_call(&crew->team, -1) != 0;
 }
 
 void crew_close(struct crew *crew)

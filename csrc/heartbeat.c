@@ -23,8 +23,14 @@
 /* Less than this is not worth a claim and a look at the clock, and as a difference between threads does not show. */
 #define FLOOR_NS 500.0
 
-/* A chunk is at least this many times as long as the call of the thread function itself. */
-#define CALLS_PER_CHUNK 20.0
+/*
+ * A chunk is at least this many times as long as the call of the thread function itself. Where that is dear, in an
+ * interpreter, what the function does first is dear as well: a dozen of NumPy's calls on slices, say, take ten times as long.
+ */
+#define CALLS_PER_CHUNK 60.0
+
+/* And what a helper saves has to be worth so many calls. */
+#define CALLS_PER_HELPER 80.0
 
 /* Where helpers only waited the last time, one is tried again if this much is left, and in one run of so many. */
 #define TRY_AGAIN_NS 50e6
@@ -41,6 +47,9 @@ enum { TRY_AGAIN_RUNS = 16 };
 
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
+
+/* Who is alone, and will be for a while, takes so much at once: a pause after a retreat, for one, is longer. */
+#define ALONE_NS 1e6
 
 /* Runs no longer than this, in all, are cut in batches if their units are even, and show whether they are. */
 #define EVEN_NS 500000.0
@@ -139,7 +148,7 @@ void heartbeat_prepare(struct run *run)
 /* What calls that take long themselves add to the price of a helper, who makes more of them. */
 static double calls_price(const struct run *run)
 {
-	return 4 * (run->floor_ns - FLOOR_NS);
+	return CALLS_PER_HELPER * (double)run->ctl.kc_call_ns;
 }
 
 /* What is gained by one more helper has to be more than this. */
@@ -259,6 +268,8 @@ size_t heartbeat_size(const struct worker *w)
 		if (!run->ctl.kc_poll_func)
 			return cursor_remaining(w->cursor); /* nobody to share with, nobody to ask */
 		floor = PACE_TARGET_NS;
+	} else if (threads == 1 && w->why == KTASK_WHY_NONE_FREE) {
+		floor = ALONE_NS;
 	}
 	if (run->even && threads == max_threads(run) && w->pace.ns_per_unit * (double)run->cut.total < EVEN_NS)
 		return batch_next(&w->pace, &run->cut, w->cursor, threads, floor);

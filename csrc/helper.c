@@ -66,6 +66,12 @@ static void linger(struct helper *h)
 	atomic_store_explicit(&h->awake, false, memory_order_relaxed);
 }
 
+/* Was it a thread of this process that it waited for? */
+static bool waited_for_its_own(struct team *team, uint64_t now)
+{
+	return team->had_all && team->had_all(team, now);
+}
+
 /* Somebody else wants this helper's CPU: fewer of them from now on, and this one sleeps until it is called. */
 static void go_home(struct helper *h, struct team *team, uint64_t now)
 {
@@ -83,9 +89,22 @@ bool pool_wants_back(int helper, uint64_t now)
 {
 	struct helper *h = &pool.helpers[helper];
 
-	if (pool.stubborn || !waits_at_work(&h->waits, now))
+	if (pool.stubborn || !waits_at_work(&h->waits, now) || waited_for_its_own(serving, now))
 		return false;
 	go_home(h, serving, now);
+	return true;
+}
+
+bool pool_makes_way(int helper, uint64_t *now)
+{
+	struct helper *h = &pool.helpers[helper];
+	uint64_t begin = *now;
+
+	sched_yield();
+	*now = clock_ns();
+	if (pool.stubborn || *now - begin <= LATE_NS || !waits_late(&h->waits, *now))
+		return false;
+	go_home(h, serving, *now);
 	return true;
 }
 
@@ -95,6 +114,8 @@ static void sleep_until_woken(struct helper *h, uint32_t word)
 
 	waits_before_sleep(&h->waits);
 	futex_wait(&h->word, word, FUTEX_FOREVER);
+	if (!pool.stubborn)
+		sched_yield(); /* whoever wants this CPU goes first, while it can still be sent home */
 	now = clock_ns();
 	waits_after_sleep(&h->waits, now);
 	/* Sent home before it came: then it is asked here whether it would have come late. */
@@ -189,6 +210,15 @@ static void notice_if_strayed(struct helper *h)
 	}
 }
 
+/* Where it works under a lock, others wait for it: then it has its caller's priority. */
+static bool step_forward(const struct helper *h, const struct team *team)
+{
+	if (!team->shares_lock || !priority_privileged())
+		return false;
+	priority_will(atomic_load_explicit(&h->tid, memory_order_relaxed), team->nice);
+	return true;
+}
+
 void *helper_main(void *arg)
 {
 	struct helper *h = arg;
@@ -208,7 +238,7 @@ void *helper_main(void *arg)
 	for (;;) {
 		struct team *team;
 		uint64_t now, answer;
-		bool awake = await_call(h);
+		bool awake = await_call(h), forward;
 
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
 		now = clock_ns();
@@ -216,9 +246,11 @@ void *helper_main(void *arg)
 		atomic_store_explicit(&h->unanswered_ns, 0, memory_order_relaxed);
 		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
 		serving = team;
+		forward = step_forward(h, team);
 		PROBE3(helper__come, team, h->id, answer);
 		team_trace(team, KTASK_EVENT_CALL, h, h->called_at, now, 0);
-		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now)) {
+		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now) &&
+		    !waited_for_its_own(team, now)) {
 			go_home(h, team, now);
 		} else {
 			if (answer > PREEMPTED_NS / 2) {
@@ -238,6 +270,8 @@ void *helper_main(void *arg)
 		if (pool_forks() != forks)
 			exit(0);
 		leave(h, team);
+		if (forward) /* now that nobody waits for it any more */
+			priority_restore(atomic_load_explicit(&h->tid, memory_order_relaxed));
 		if (facts_are_stale(false, h->called_at))
 			facts_survey(false);
 		become_idle(h);

@@ -232,12 +232,27 @@ static int write_all(void *memory, size_t size, struct writing *w)
 	return ktask_run_numa(parts, nr_parts, &ctl);
 }
 
-int ktask_memory_clear(void *memory, size_t size)
+static __attribute__((noinline)) int clear_much(void *memory, size_t size)
 {
 	struct writing w = { .what = SET, .to = memory, .past_caches = true };
 	int error = memory_check(memory, size);
 
-	return error || !size ? error : write_all(memory, size, &w);
+	return error ? error : write_all(memory, size, &w);
+}
+
+/* So little is done as soon as it is known for what it is: a call more than memset() shows in a few kilobytes. */
+static bool is_little(const void *memory, size_t size)
+{
+	return size < SMALL && size <= UINTPTR_MAX - (uintptr_t)memory;
+}
+
+int ktask_memory_clear(void *memory, size_t size)
+{
+	if (!is_little(memory, size))
+		return clear_much(memory, size);
+	if (size)
+		memset(memory, 0, size);
+	return 0;
 }
 
 /* Are all bytes of the value the same? */
@@ -280,15 +295,26 @@ int ktask_memory_fill(void *memory, size_t size, const void *value, size_t value
 	return write_all(memory, size, &w);
 }
 
-int ktask_memory_copy(void *to, const void *from, size_t size)
+static __attribute__((noinline)) int copy_much(void *to, const void *from, size_t size, bool overlap)
 {
 	struct writing w = { .what = COPY, .to = to, .from = from, .past_caches = true };
-	uintptr_t a = (uintptr_t)to, b = (uintptr_t)from;
-	int error = memory_check(a > b ? to : from, size);
+	int error = memory_check((uintptr_t)to > (uintptr_t)from ? to : from, size);
 
-	if (!error && size && (a < b ? b - a < size : a - b < size))
+	if (!error && overlap)
 		error = -EINVAL;
-	return error || !size ? error : write_all(to, size, &w);
+	return error ? error : write_all(to, size, &w);
+}
+
+int ktask_memory_copy(void *to, const void *from, size_t size)
+{
+	uintptr_t a = (uintptr_t)to, b = (uintptr_t)from;
+	bool overlap = size && (a < b ? b - a < size : a - b < size);
+
+	if (overlap || !is_little(a > b ? to : from, size))
+		return copy_much(to, from, size, overlap);
+	if (size)
+		memcpy(to, from, size);
+	return 0;
 }
 
 /* ---- pages ------------------------------------------------------------------------------------------------------ */

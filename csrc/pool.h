@@ -25,6 +25,8 @@ typedef void team_work(struct team *team, int helper, int node, uint64_t now);
  */
 struct team {
 	team_work *work;
+	/* Did this process itself have all CPUs lately? Then a helper that waited for one is in nobody's way. NULL: no. */
+	bool (*had_all)(struct team *team, uint64_t now);
 	struct ktask_trace *trace; /* the process's (trace.h); NULL: off */
 	uint64_t run;		   /* its number there */
 	unsigned max;		   /* helpers that may be in it at the same time */
@@ -33,9 +35,11 @@ struct team {
 	int home;		   /* the caller's node, */
 	int caller_cpu;		   /* and its CPU, which helpers keep away from */
 	bool enrolled;
-	bool hot;	/* the caller makes short runs in quick succession: helpers had better linger */
-	bool seated;	/* the caller has a seat, or needs none: */
-	bool took_seat; /* it has taken it for this team */
+	bool shares_lock; /* the work of all is done under one lock, in part; helpers then have */
+	int nice;	  /* the caller's nice, if they are privileged */
+	bool hot;	  /* the caller makes short runs in quick succession: helpers had better linger */
+	bool seated;	  /* the caller has a seat, or needs none: */
+	bool took_seat;	  /* it has taken it for this team */
 	unsigned nr_cancelled;
 	unsigned nr_willed;
 
@@ -91,6 +95,12 @@ void pool_prefetch(void);
 
 /* By a helper between chunks: somebody else wants its CPU, so it goes home, and stays there for a while. */
 bool pool_wants_back(int helper, uint64_t now);
+
+/*
+ * By a helper, before it begins something under a lock that others need: whoever wants its CPU goes first. True: somebody
+ * did, so it goes home. now: what time it is, before and after.
+ */
+bool pool_makes_way(int helper, uint64_t *now);
 
 /* Do helpers retreat at all? */
 bool pool_retreats(void);

@@ -124,6 +124,8 @@ static void work(struct worker *w)
 	while (!failed(run) && !orphaned(run) && find_work(w)) {
 		int result;
 
+		if (w->thread != 0 && run->team.shares_lock && pool_makes_way(w->thread - 1, &w->now))
+			break;
 		if (!cut_claim(&run->cut, w->cursor, heartbeat_size(w), chunk))
 			continue;
 		if (failed(run)) { /* while this thread was claiming */
@@ -243,6 +245,7 @@ static void prepare(struct run *run, struct chunk *holes)
 	atomic_init(&run->max_threads, run->nr_holes);
 	atomic_init(&run->ns_per_unit, 0);
 	team_init(&run->team, help, run->nr_holes - 1);
+	run->team.shares_lock = run->ctl.kc_shares_lock != 0;
 	run->team.trace = trace_enter();
 	run->team.run = is_traced(run) ? trace_number() : 0;
 }

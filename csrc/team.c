@@ -7,6 +7,7 @@
 #include "limits.h"
 #include "pool_private.h"
 #include "price.h"
+#include "priority.h"
 #include "probes.h"
 
 #include <sched.h>
@@ -17,8 +18,10 @@ static THREAD_LOCAL struct helper *partner;
 void team_init(struct team *team, team_work *work, unsigned max)
 {
 	team->work = work;
+	team->had_all = NULL;
 	team->trace = NULL;
 	team->max = max;
+	team->shares_lock = false;
 	team->hot = false;
 	team->forks = pool_forks();
 	team->enrolled = false;
@@ -58,6 +61,8 @@ static bool enroll(struct team *team)
 	/* A helper's own mask is one node's; in a run of its own it goes by the caller whose work that is part of. */
 	team->caller = is_helping() ? serving->caller : pthread_self();
 	team->home = topology_here(&pool.topology, &team->caller_cpu);
+	if (team->shares_lock && priority_privileged())
+		team->nice = priority_of_caller();
 	for (int i = 0; i < pool.nr_words; i++)
 		atomic_init(&team->called[i], 0);
 	team->enrolled = true;

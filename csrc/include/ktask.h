@@ -183,13 +183,14 @@ struct ktask_ctl {
 	struct ktask_trace *kc_trace;	/* default: none */
 	const void *kc_identity;	/* default: the thread function */
 	size_t kc_call_ns;		/* default 0: next to nothing */
+	size_t kc_shares_lock;		/* default 0: it does not */
 };
 
 /* In the order of the members, without their names, which C++ before C++20 does not know. */
 #define KTASK_CTL_INITIALIZER(thread_func, func_arg, min_chunk_size)                                                   \
 	{                                                                                                              \
 		sizeof(struct ktask_ctl), (ktask_thread_func)(thread_func), NULL, (func_arg), (min_chunk_size),        \
-			ktask_iter_range, 0, 0, NULL, NULL, NULL, NULL, NULL, 0                                        \
+			ktask_iter_range, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0                                     \
 	}
 
 /*
@@ -254,6 +255,16 @@ static inline void ktask_ctl_set_identity(struct ktask_ctl *ctl, const void *ide
 static inline void ktask_ctl_set_call_ns(struct ktask_ctl *ctl, size_t call_ns)
 {
 	ctl->kc_call_ns = call_ns;
+}
+
+/*
+ * Not 0: all threads work under one lock, an interpreter's say, for a part of their time. Whoever loses its CPU with the
+ * lock in hand keeps the others waiting, the caller too. So helpers have the caller's priority meanwhile, and before each
+ * chunk they leave their CPU to anybody else who wants it, and go home if there was somebody.
+ */
+static inline void ktask_ctl_set_shares_lock(struct ktask_ctl *ctl, size_t shares_lock)
+{
+	ctl->kc_shares_lock = shares_lock;
 }
 
 #if CONFIG_KTASK

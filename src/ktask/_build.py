@@ -44,7 +44,7 @@ struct ktask_ctl {
     ktask_thread_func kc_thread_func; ktask_undo_func kc_undo_func; void *kc_func_arg; size_t kc_min_chunk_size;
     ktask_iter_func kc_iter_func; size_t kc_max_threads, kc_align;
     ktask_poll_func kc_poll_func; void *kc_poll_arg; struct ktask_trace *kc_trace; const void *kc_identity;
-    size_t kc_call_ns;
+    size_t kc_call_ns, kc_shares_lock;
     ...;
 };
 #define KTASK_MAX_SIZE ...

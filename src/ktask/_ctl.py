@@ -79,6 +79,7 @@ class Plan:
         c.kc_trace = ffi.NULL if self.trace is None else self.trace._c
         c.kc_identity = ffi.cast("void *", self.identity)
         c.kc_call_ns = PYTHON_CALL_NS if calls_python else 0
+        c.kc_shares_lock = calls_python  # the GIL
         self.c = c
 
     def _c_function(self, function: Function | None, python: Any, wrapped: Any) -> Any:

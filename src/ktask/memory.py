@@ -182,9 +182,8 @@ def _are_alike(a: Any, b: Any) -> bool:
     """Are they two arrays, each with memory of its own, that differ in their numbers only?"""
     if type(a) is not type(b) or a is b or a.base is not None or b.base is not None:
         return False
-    flags, others = a.flags, b.flags
-    same = a.dtype == b.dtype and a.shape == b.shape and flags.c_contiguous == others.c_contiguous
-    return bool(same and flags.owndata and others.owndata and not a.dtype.hasobject)
+    dtype = a.dtype
+    return bool(dtype == b.dtype and a.shape == b.shape and a.strides == b.strides and not dtype.hasobject)
 
 
 def _is_fortran(buffer: Any) -> bool:

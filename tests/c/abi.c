@@ -35,6 +35,7 @@ AT_OFFSET(ktask_ctl, kc_report, 80);
 AT_OFFSET(ktask_ctl, kc_trace, 88);
 AT_OFFSET(ktask_ctl, kc_identity, 96);
 AT_OFFSET(ktask_ctl, kc_call_ns, 104);
+AT_OFFSET(ktask_ctl, kc_shares_lock, 112);
 
 AT_OFFSET(ktask_report, kr_struct_size, 0);
 AT_OFFSET(ktask_report, kr_ns, 8);

@@ -178,3 +178,15 @@ def test_a_build_from_the_sdist(sdist: Path, tmp_path: Path) -> None:
     assert ".abi3." in module.name
     assert (target / "ktask/py.typed").exists()
     fresh(runs_with_helpers, str(target), PYTHONPATH=str(target), KTASK_HELPERS="3", KTASK_WAKE_NS="0")
+
+
+def test_free_threaded_builds_are_refused() -> None:
+    setup = str(Path(__file__).parents[2] / "setup.py")
+    faked = (
+        "import runpy, sysconfig; known = sysconfig.get_config_var; "
+        "sysconfig.get_config_var = lambda name: 1 if name == 'Py_GIL_DISABLED' else known(name); "
+        f"runpy.run_path({setup!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", faked], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "free-threaded" in done.stderr.splitlines()[-1]

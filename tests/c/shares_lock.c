@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where all work under one lock, helpers have their caller's priority for as long as they are at it, and before each chunk they
+ * let everybody else go first. Afterwards, and elsewhere, they are where they stepped back to.
+ */
+#include "check.h"
+#include "ktask.h"
+#include "threads.h"
+
+#include "../../csrc/priority.h"
+
+#include <dirent.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+enum { NICE = 5, UNITS = 500, ENOUGH = 20 };
+
+static bool lock;
+static atomic_int nr_helper_chunks;
+static _Thread_local bool has_made_way;
+
+/* In place of the C library's. */
+int sched_yield(void)
+{
+	has_made_way = true;
+	return (int)syscall(SYS_sched_yield);
+}
+
+static int nice_of(pid_t tid)
+{
+	return getpriority(PRIO_PROCESS, (id_t)tid);
+}
+
+static int stepped_back(void)
+{
+	return priority_privileged() ? 19 : NICE;
+}
+
+static int work(void *start, void *end, void *arg)
+{
+	(void)arg;
+	for (volatile uintptr_t n = 10000 * ((uintptr_t)end - (uintptr_t)start); n > 0; n--)
+		;
+	if (ktask_thread() == 0) {
+		CHECK(nice_of(gettid()) == NICE);
+		return KTASK_RETURN_SUCCESS;
+	}
+	CHECK(has_made_way || !lock);
+	/* A caller that waits lends its priority, lock or not. */
+	CHECK(nice_of(gettid()) == NICE || (!lock && nice_of(gettid()) == stepped_back()));
+	has_made_way = false;
+	atomic_fetch_add(&nr_helper_chunks, 1);
+	return KTASK_RETURN_SUCCESS;
+}
+
+static void until_helpers_have_stepped_back(void)
+{
+	for (bool all = false; !all;) {
+		DIR *dir = opendir("/proc/self/task");
+
+		CHECK(dir);
+		all = true;
+		for (struct dirent *d; (d = readdir(dir));)
+			all = all && (!is_helper(d->d_name) || nice_of(atoi(d->d_name)) == stepped_back());
+		closedir(dir);
+	}
+}
+
+static void until_helpers_have_worked(void)
+{
+	DEFINE_KTASK_CTL(ctl, work, NULL, 1);
+
+	ktask_ctl_set_shares_lock(&ctl, lock);
+	nr_helper_chunks = 0;
+	while (nr_helper_chunks < ENOUGH)
+		CHECK(ktask_run(AT(0), UNITS, &ctl) == KTASK_RETURN_SUCCESS);
+	until_helpers_have_stepped_back();
+}
+
+int main(void)
+{
+	CHECK(setpriority(PRIO_PROCESS, 0, NICE) == 0);
+	use_helpers(1);
+	CHECK(ktask_init() == 0);
+	for (int i = 0; i < 4; i++) {
+		lock = i % 2;
+		until_helpers_have_worked();
+	}
+	return 0;
+}
