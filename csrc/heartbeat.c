@@ -64,9 +64,7 @@ enum { QUICK_NS = 50000 };
 enum { MEASURED_BITS = 4, SHORT_TICKS = 1 << 14 };
 
 /* When this thread last looked at both. */
-static THREAD_LOCAL struct {
-	uint64_t ticks, ns;
-} last_measured;
+static THREAD_LOCAL struct moment last_measured;
 
 /* Runs of this thread that were too short for a helper, one soon after the other. */
 static THREAD_LOCAL struct {
@@ -98,41 +96,41 @@ bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
 	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_trace && !trace_is_on();
 }
 
-void heartbeat_at_once(struct run *run, uint64_t ticks)
+struct moment heartbeat_at_once(struct run *run, uint64_t ticks)
 {
 	bool dice = ticks * UINT64_C(0x9E3779B97F4A7C15) >> (64 - MEASURED_BITS) == 0; /* by Fibonacci hashing */
 
 	run->begin = 0;
 	if (!last_measured.ns || !ticks || dice || run->ctl.kc_report || run->known.flags & COST_DECEIVED)
 		run->begin = clock_ns();
+	return last_measured;
 }
 
-/* How long ago that was, by the clock: going by how far both have got since this thread last looked at both. */
-static uint64_t ns_since(uint64_t ticks, uint64_t ticks_now, uint64_t now)
+/* How long ago that was, by the clock: going by how far both have got since a moment before. */
+static uint64_t ns_since(uint64_t ticks, struct moment before, struct moment now)
 {
-	uint64_t most = now - last_measured.ns;
-	double part = (double)(ticks_now - ticks) / (double)(ticks_now - last_measured.ticks);
+	uint64_t most = now.ns - before.ns;
+	double part = (double)(now.ticks - ticks) / (double)(now.ticks - before.ticks);
 
 	return part < 1 ? (uint64_t)((double)most * part) : most;
 }
 
-uint64_t heartbeat_end_at_once(struct run *run, uint64_t ticks, size_t units, bool well)
+uint64_t heartbeat_end_at_once(struct run *run, uint64_t ticks, struct moment before, size_t units, bool well)
 {
-	uint64_t ticks_now = clock_ticks(), now;
+	struct moment now = { .ticks = clock_ticks() };
 
-	if (!run->begin && ticks_now - ticks < SHORT_TICKS)
+	if (!run->begin && now.ticks - ticks < SHORT_TICKS)
 		return 0;
-	now = clock_ns();
+	now.ns = clock_ns();
 	if (!run->begin)
-		run->begin = now - ns_since(ticks, ticks_now, now);
-	last_measured.ticks = ticks_now;
-	last_measured.ns = now;
+		run->begin = now.ns - ns_since(ticks, before, now);
+	last_measured = now;
 	if (!well)
-		return now;
-	cost_remember(run_identity(run), cost_measured(units, now - run->begin, run->known), run->known);
-	if (now - run->begin > USUAL_WARM_NS)
+		return now.ns;
+	cost_remember(run_identity(run), cost_measured(units, now.ns - run->begin, run->known), run->known);
+	if (now.ns - run->begin > USUAL_WARM_NS)
 		price_doubt_warmth();
-	return now;
+	return now.ns;
 }
 
 void heartbeat_prepare(struct run *run)
@@ -267,9 +265,9 @@ size_t heartbeat_size(const struct worker *w)
 	if (max_threads(run) == 1) {
 		if (!run->ctl.kc_poll_func)
 			return cursor_remaining(w->cursor); /* nobody to share with, nobody to ask */
-		floor = PACE_TARGET_NS;
+		floor = floor > PACE_TARGET_NS ? floor : PACE_TARGET_NS;
 	} else if (threads == 1 && w->why == KTASK_WHY_NONE_FREE) {
-		floor = ALONE_NS;
+		floor = floor > ALONE_NS ? floor : ALONE_NS;
 	}
 	if (run->even && threads == max_threads(run) && w->pace.ns_per_unit * (double)run->cut.total < EVEN_NS)
 		return batch_next(&w->pace, &run->cut, w->cursor, threads, floor);

@@ -265,7 +265,8 @@ void *helper_main(void *arg)
 			pthread_cleanup_pop(0);
 		}
 		serving = NULL;
-		h->newborn = false;
+		if (h->newborn) /* else that line stays where it is */
+			h->newborn = false;
 		/* The thread function forked, and this is the child: a pthread's return would end it with exit(0), too. */
 		if (pool_forks() != forks)
 			exit(0);

@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdlib.h>
 
 /* The poll function is called this far apart. */
 enum { POLL_NS = 20000000 };
@@ -86,10 +87,13 @@ static int do_chunk(struct worker *w, const struct chunk *chunk)
 	struct run *run = w->run;
 	uint64_t begin = w->now;
 	int cpu = is_traced(run) ? sched_getcpu() : -1;
+	unsigned forks = pool_forks();
 	int result;
 
 	PROBE3(chunk__begin, run, chunk->start, chunk->end);
 	result = run->ctl.kc_thread_func(chunk->start, chunk->end, run->ctl.kc_func_arg);
+	if (w->thread != 0 && forks != pool_forks())
+		exit(0); /* the child of a helper: the run's memory is nobody's here */
 	team_check(&run->team, help);
 	PROBE2(chunk__end, run, result);
 	w->now = clock_ns();
@@ -304,13 +308,13 @@ static int run_at_once(struct run *run, const struct ktask_node *node)
 	void *end = ctl->kc_iter_func == ktask_iter_range ? (char *)node->kn_start + node->kn_task_size
 							  : ctl->kc_iter_func(node->kn_start, node->kn_task_size);
 	uint64_t ticks = clock_ticks(), now;
+	struct moment before = heartbeat_at_once(run, ticks);
 	int result;
 
-	heartbeat_at_once(run, ticks);
 	PROBE3(run__begin, run, ctl->kc_thread_func, node->kn_task_size);
 	result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
 	PROBE2(run__end, run, result);
-	now = heartbeat_end_at_once(run, ticks, node->kn_task_size, result == KTASK_RETURN_SUCCESS);
+	now = heartbeat_end_at_once(run, ticks, before, node->kn_task_size, result == KTASK_RETURN_SUCCESS);
 	if (ctl->kc_report)
 		record_at_once(run, node, end, result, now);
 	return result;

@@ -238,9 +238,10 @@ static uint64_t call(struct team *team, struct helper *h)
 {
 	uint32_t word = atomic_load_explicit(&h->word, memory_order_relaxed);
 	uint64_t begin = clock_ns(), now = begin;
+	bool newborn = (word & STATE) == PARKED && h->newborn;
 
-	if (h->newborn && atomic_load_explicit(&h->tid, memory_order_relaxed))
-		h->newborn = false; /* its thread has come up since */
+	if (newborn && atomic_load_explicit(&h->tid, memory_order_relaxed))
+		newborn = h->newborn = false; /* its thread has come up since */
 	h->called_at = begin;
 	atomic_store_explicit(&h->team, team, memory_order_relaxed);
 	atomic_fetch_add_explicit(&team->nr_called, 1, memory_order_relaxed);
@@ -254,7 +255,7 @@ static uint64_t call(struct team *team, struct helper *h)
 	if ((word & STATE) == PARKED) {
 		futex_wake(&h->word);
 		now = clock_ns();
-		if (!h->newborn)
+		if (!newborn) /* h is not ours any more */
 			price_woke(now - begin);
 	}
 	return now;

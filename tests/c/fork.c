@@ -172,6 +172,24 @@ struct pair {
 	atomic_int here;
 };
 
+/* A thread of the child gets the stack of one that is not there, and with it what was the run's. */
+static void *fill_stack(void *unused)
+{
+	volatile char bytes[1 << 16];
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = 'x';
+	return unused;
+}
+
+static void use_a_stack(void)
+{
+	pthread_t thread;
+
+	CHECK(pthread_create(&thread, NULL, fill_stack, NULL) == 0);
+	CHECK(pthread_join(thread, NULL) == 0);
+}
+
 static int meet_and_fork(void *start, void *end, struct pair *p)
 {
 	bool is_caller = pthread_equal(pthread_self(), p->caller);
@@ -183,8 +201,11 @@ static int meet_and_fork(void *start, void *end, struct pair *p)
 	if (is_caller == p->caller_forks) {
 		pid_t child = fork();
 
-		if (child == 0)
+		if (child == 0) {
+			if (!is_caller)
+				use_a_stack();
 			return KTASK_RETURN_SUCCESS;
+		}
 		check_child(child);
 	}
 	/* Nobody leaves before the fork. */
@@ -242,10 +263,22 @@ static void fork_in_company(bool caller_forks)
 	CHECK(error == KTASK_RETURN_SUCCESS);
 }
 
+static void *helper_forks(void *unused)
+{
+	fork_in_company(false);
+	return unused;
+}
+
 static void in_company(void)
 {
+	pthread_t thread;
+
 	for (int i = 0; i < rounds(100, 4); i++)
 		fork_in_company(i % 2);
+	for (int i = 0; i < rounds(10, 2); i++) {
+		CHECK(pthread_create(&thread, NULL, helper_forks, NULL) == 0);
+		CHECK(pthread_join(thread, NULL) == 0);
+	}
 }
 
 static void all(void)
