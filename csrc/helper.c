@@ -154,17 +154,19 @@ static void leave(struct helper *h, struct team *team)
 	uint32_t here;
 
 	/*
-	 * This and the load in take_back are sequentially consistent, as are their counterparts in will_one: either
-	 * this helper sees what it was lent, or the caller sees that it has left, or both. Then the loan goes back.
+	 * This and the loads of the mark, here and in take_back, are sequentially consistent, as are their counterparts in
+	 * will_one: either this helper sees what it was lent, or the caller sees that it has left, or both. Then the loan
+	 * goes back; but not before the caller can go on, who waits as long as this helper has no CPU.
 	 */
 	atomic_fetch_and(&team->called[h->id / HELPER_BITS], ~(UINT64_C(1) << (h->id % HELPER_BITS)));
-	lent = take_back(h);
+	lent = atomic_load(&h->lent);
 	h->keeps = team != &pool.surveyors;
 	if (!h->lingers || limits_running() > limits_max())
 		give_back_kept(h);
 	here = atomic_fetch_sub_explicit(&team->here, 1, memory_order_acq_rel);
 	if (here & TEAM_CALLER_SLEEPS && (lent || here == (TEAM_CALLER_SLEEPS | 1)))
 		futex_wake(&team->here);
+	take_back(h);
 }
 
 /* Step 7. */

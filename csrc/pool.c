@@ -33,10 +33,10 @@
  *   5. exchange the word for RUNNING if it still has CALLED, and become the owner. Then do team->work, unless it came so
  *      late that somebody else must want its CPU (retreat.c).
  * Leaving (leave), by the helper
- *   6. clear its bit in team->called, take back what it was lent; if it is not to linger, give back its seat and its
- *      place in the limits; subtract from team->here. The team may be gone now.
+ *   6. clear its bit in team->called; if it is not to linger, give back its seat and its place in the limits; subtract
+ *      from team->here. The team may be gone now.
  *      If that made 0 of a count whose caller sleeps, futex_wake: the address may be somebody else's by then, who
- *      sees a spurious wake-up, as every user of a futex must expect.
+ *      sees a spurious wake-up, as every user of a futex must expect. Then take back what it was lent.
  *   7. set the word to PARKED or LINGERING, then the idle bit: nobody owns it. One that lingers and has done so for long
  *      enough (park) takes itself as in step 1, gives back what it keeps, changes the word to PARKED and sets the idle
  *      bit. If somebody else has taken it, what it keeps is theirs, and it changes the word only if that has no CALLED yet:

@@ -228,14 +228,15 @@ end_await_call:
 #if BUG == 2
 		d_step { lent = helper[me].lent; helper[me].lent = 0 };
 		called[team] = called[team] & ~bit(me);
+		here[team]--;
 #else
 		called[team] = called[team] & ~bit(me);
+		here[team]--;
 		d_step { lent = helper[me].lent; helper[me].lent = 0 };
 #endif
 		h = me;
 		take_back(h);
 		h = 0;
-		here[team]--;
 		helper[me].running = false;
 		atomic { idle = idle | bit(me); team = 0 }
 	od
