@@ -234,36 +234,6 @@ def test_a_worker_is_killed_in_a_reduction(client: Any, tmp_path: Path) -> None:
     client.wait_for_workers(2, timeout=60)
 
 
-def test_a_failure_after_a_worker_was_killed_is_undone(client: Any, marks: Marks, tmp_path: Path) -> None:
-    """What the lost worker had finished, too."""
-    parts = 8
-
-    def work(start: int, end: int, arg: tuple[Marks, Path]) -> None:
-        import time
-
-        file, flag = arg
-        if start > 0 and end < UNITS and once(flag):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if end == UNITS:
-            deadline = time.monotonic() + 60
-            while not flag.exists():
-                assert time.monotonic() < deadline
-                time.sleep(0.001)
-            raise KeyError("bad unit")
-        file.add(start, end, 1)
-
-    def undo(start: int, end: int, arg: tuple[Marks, Path]) -> None:
-        arg[0].add(start, end, -1)
-
-    flag = tmp_path / "killed"
-    ctl = ktask.Ctl(work, (marks, flag), UNITS // parts, undo_func=undo)  # a part is one chunk
-    with pytest.raises(KeyError, match="bad unit"):
-        ktask.dask.run(client, 0, UNITS, ctl)
-    assert flag.exists()
-    assert marks.read() == {0}
-    client.wait_for_workers(2, timeout=60)
-
-
 def test_workers_come_and_go_meanwhile(marks: Marks, tmp_path: Path) -> None:
     """After the first part nothing is done before another worker has come; then one has to go."""
     first = UNITS // ktask.dask.TURNS
