@@ -26,6 +26,19 @@ def test_a_change_that_fails_changes_nothing() -> None:
     assert ktask.last_report().threads == 1
 
 
+def test_the_core_is_told_what_calls_python() -> None:
+    """Whose calls are dear, and made under the GIL: also where only the undo function is Python's."""
+    in_c = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: 0)
+    ctl = ktask.Ctl(in_c)
+    assert (ctl._plan.c.kc_call_ns, ctl._plan.c.kc_shares_lock) == (0, 0)
+    ctl.set_undo_func(lambda start, end, arg: None)
+    assert ctl._plan.c.kc_call_ns > 0
+    assert ctl._plan.c.kc_shares_lock
+    of_python = ktask.Ctl(lambda start, end, arg: None)._plan.c
+    assert of_python.kc_call_ns > 0
+    assert of_python.kc_shares_lock
+
+
 @pytest.mark.parametrize("value", ["", 0.0, [], ()])
 def test_what_is_false_is_no_number(value: object) -> None:
     ctl = ktask.Ctl(lambda start, end, arg: None)
