@@ -6,13 +6,19 @@
 #include <stdint.h>
 #include <time.h>
 
-/* CLOCK_MONOTONIC in nanoseconds: some 25 ns a call, without a system call. */
+/* Any clock in nanoseconds; 0 if it is not there. */
+static inline uint64_t clock_of(clockid_t clock)
+{
+	struct timespec t = { 0 };
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* CLOCK_MONOTONIC: some 25 ns a call, without a system call. */
 static inline uint64_t clock_ns(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	return clock_of(CLOCK_MONOTONIC);
 }
 
 /*

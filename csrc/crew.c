@@ -48,14 +48,6 @@ struct crew {
 	_Atomic uint64_t used;
 };
 
-static uint64_t clock_cpu_ns(clockid_t whose)
-{
-	struct timespec t = { 0 };
-
-	clock_gettime(whose, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* Does this helper do more than wait, since it came so long ago? */
 static bool pays(struct crew *crew, uint64_t here_ns, uint64_t cpu_ns)
 {
@@ -77,15 +69,15 @@ static bool pays(struct crew *crew, uint64_t here_ns, uint64_t cpu_ns)
 static void help(struct team *team, int helper, int node, uint64_t now)
 {
 	struct crew *crew = (struct crew *)team;
-	uint64_t came = now, cpu = clock_cpu_ns(CLOCK_THREAD_CPUTIME_ID);
+	uint64_t came = now, cpu = clock_of(CLOCK_THREAD_CPUTIME_ID);
 	bool more;
 
 	(void)node;
 	do {
 		more = crew->work(crew->arg);
 		now = clock_ns();
-	} while (pays(crew, now - came, clock_cpu_ns(CLOCK_THREAD_CPUTIME_ID) - cpu) && more &&
-		 !pool_is_overfull(now) && !pool_wants_back(helper, now));
+	} while (pays(crew, now - came, clock_of(CLOCK_THREAD_CPUTIME_ID) - cpu) && more && !pool_is_overfull(now) &&
+		 !pool_wants_back(helper, now));
 }
 
 /* As many as this process may use; or as the helper may, where a quota makes that less. */
@@ -103,8 +95,7 @@ static bool had_all(struct team *team, uint64_t now)
 {
 	struct crew *crew = (struct crew *)team;
 	uint64_t time = now - atomic_load_explicit(&crew->looked, memory_order_relaxed);
-	uint64_t used =
-		clock_cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - atomic_load_explicit(&crew->used, memory_order_relaxed);
+	uint64_t used = clock_of(CLOCK_PROCESS_CPUTIME_ID) - atomic_load_explicit(&crew->used, memory_order_relaxed);
 
 	return used + time / 4 > time * all_cpus();
 }
@@ -149,7 +140,7 @@ bool crew_call(struct crew *crew)
 	    now < atomic_load_explicit(&crew->pause_until, memory_order_relaxed))
 		return false;
 	atomic_store_explicit(&crew->looked, now, memory_order_relaxed);
-	atomic_store_explicit(&crew->used, clock_cpu_ns(CLOCK_PROCESS_CPUTIME_ID), memory_order_relaxed);
+	atomic_store_explicit(&crew->used, clock_of(CLOCK_PROCESS_CPUTIME_ID), memory_order_relaxed);
 	return team_call(&crew->team, -1) != 0;
 }
 

@@ -120,8 +120,8 @@ struct wait {
  */
 void will_one(struct team *team, struct wait *wait);
 
-/* By its owner: takes off the marks of what was lent to it, and gives that back. Returns the marks. */
-unsigned take_back(struct helper *h);
+/* By its owner: takes off the marks of what was lent to it, and gives that back. */
+void take_back(struct helper *h);
 
 /* Makes the thread of a helper that the caller owns, on the given CPUs or any. False: the system has none to give. */
 bool give_birth(struct helper *h, const struct cpus *cpus);

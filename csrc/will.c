@@ -15,11 +15,8 @@
 static uint64_t cpu_time(pid_t tid)
 {
 	enum { OF_A_THREAD = 4, TIME_ON_CPUS = 2 };
-	clockid_t clock = (clockid_t)(~(unsigned)tid << 3 | OF_A_THREAD | TIME_ON_CPUS);
-	struct timespec t = { 0 };
 
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	return clock_of((clockid_t)(~(unsigned)tid << 3 | OF_A_THREAD | TIME_ON_CPUS));
 }
 
 /*
@@ -85,7 +82,7 @@ void will_one(struct team *team, struct wait *wait)
 	}
 }
 
-unsigned take_back(struct helper *h)
+void take_back(struct helper *h)
 {
 	unsigned lent = atomic_load(&h->lent) ? atomic_exchange(&h->lent, 0) : 0;
 	pid_t tid = atomic_load_explicit(&h->tid, memory_order_relaxed);
@@ -96,5 +93,4 @@ unsigned take_back(struct helper *h)
 		h->placed = 0; /* anew at the next call, also when it lingers */
 		h->placed_off = -1;
 	}
-	return lent;
 }
