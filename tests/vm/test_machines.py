@@ -91,6 +91,23 @@ def test_uneven_nodes_some_without_memory_or_cpus(programs: dict[str, Path]) -> 
     vm.run(nodes, "resource_limits; placement", programs, distances=distances)
 
 
+def test_a_script_that_hangs_is_told_of(programs: dict[str, Path]) -> None:
+    with pytest.raises(AssertionError, match=r"sleep of sleep 1000 \n(.*\n)*.*nanosleep(.*\n)*out of patience"):
+        vm.run([Node(1)], "sleep 1000", programs, patience=1)
+
+
+def test_a_machine_that_does_not_come_up_is_started_anew(
+    programs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(vm, "UP_SECONDS", 0.5)
+    assert vm.boot(["sleep", "1000"], tmp_path / "output", 0) == ""
+    starts = iter(["", "", f"{vm.UP}done\nexit status 0\n", *[""] * vm.STARTS])
+    monkeypatch.setattr(vm, "boot", lambda *_: next(starts))
+    assert vm.run([Node(1)], "echo done", programs) == "done\n"
+    with pytest.raises(AssertionError, match="console"):
+        vm.run([Node(1)], "echo done", programs)
+
+
 def test_sixteen_nodes(programs: dict[str, Path]) -> None:
     output = vm.run([Node(4, 96)] * 16, "resource_limits; placement", programs, distances=ring(16))
     assert shares(output)["spread"] >= 0.95
