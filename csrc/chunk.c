@@ -398,3 +398,12 @@ void cost_remember(const void *identity, struct cost cost, struct cost known)
 	bits = (bits & ~(uint32_t)FLAGS) | cost.flags;
 	atomic_store_explicit(&costs[h >> (64 - COST_BITS)], (h & UINT32_MAX) << 32 | bits, memory_order_relaxed);
 }
+
+void cost_learn(const void *identity, size_t units, uint64_t ns, struct cost known)
+{
+	/* By far the most often, and without a division: a rough measure that is not less than what is known (is_known). */
+	if (known.ns_per_unit > 0 && !(known.flags & (COST_DECEIVED | COST_VARIES)) && ns < ROUGH_NS &&
+	    (double)ns > known.ns_per_unit * (double)units * (1 - ABOUT))
+		return;
+	cost_remember(identity, cost_measured(units, ns, known), known);
+}

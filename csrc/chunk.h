@@ -127,4 +127,7 @@ struct cost cost_recall(const void *identity);
 /* cost is new, known was recalled before. What is no news is not written: runs at the same time share the table. */
 void cost_remember(const void *identity, struct cost cost, struct cost known);
 
+/* Remembers what has been measured; quickly where a short run is no news. */
+void cost_learn(const void *identity, size_t units, uint64_t ns, struct cost known);
+
 #endif

@@ -94,7 +94,7 @@ static uint64_t all_cpus(void)
 static bool had_all(struct team *team, uint64_t now)
 {
 	struct crew *crew = (struct crew *)team;
-	uint64_t time = now - atomic_load_explicit(&crew->looked, memory_order_relaxed);
+	uint64_t time = clock_since(atomic_load_explicit(&crew->looked, memory_order_relaxed), now);
 	uint64_t used = clock_of(CLOCK_PROCESS_CPUTIME_ID) - atomic_load_explicit(&crew->used, memory_order_relaxed);
 
 	return used + time / 4 > time * all_cpus();

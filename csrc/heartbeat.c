@@ -57,15 +57,6 @@ enum { FEW_CHUNKS = 64 };
 /* Runs follow in quick succession when no more than this lies between them: while a helper lingers. */
 enum { QUICK_NS = 50000 };
 
-/*
- * To look at the clock takes longer than all else that a run does which is known to be short: one in 16 does, by chance. The
- * others count ticks; one that has taken so many, some 5 us, is not what it was known to be.
- */
-enum { MEASURED_BITS = 4, SHORT_TICKS = 1 << 14 };
-
-/* When this thread last looked at both. */
-static THREAD_LOCAL struct moment last_measured;
-
 /* Runs of this thread that were too short for a helper, one soon after the other. */
 static THREAD_LOCAL struct {
 	uint64_t end;	/* of the last one */
@@ -96,41 +87,11 @@ bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
 	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_trace && !trace_is_on();
 }
 
-struct moment heartbeat_at_once(struct run *run, uint64_t ticks)
+void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
 {
-	bool dice = ticks * UINT64_C(0x9E3779B97F4A7C15) >> (64 - MEASURED_BITS) == 0; /* by Fibonacci hashing */
-
-	run->begin = 0;
-	if (!last_measured.ns || !ticks || dice || run->ctl.kc_report || run->known.flags & COST_DECEIVED)
-		run->begin = clock_ns();
-	return last_measured;
-}
-
-/* How long ago that was, by the clock: going by how far both have got since a moment before. */
-static uint64_t ns_since(uint64_t ticks, struct moment before, struct moment now)
-{
-	uint64_t most = now.ns - before.ns;
-	double part = (double)(now.ticks - ticks) / (double)(now.ticks - before.ticks);
-
-	return part < 1 ? (uint64_t)((double)most * part) : most;
-}
-
-uint64_t heartbeat_end_at_once(struct run *run, uint64_t ticks, struct moment before, size_t units, bool well)
-{
-	struct moment now = { .ticks = clock_ticks() };
-
-	if (!run->begin && now.ticks - ticks < SHORT_TICKS)
-		return 0;
-	now.ns = clock_ns();
-	if (!run->begin)
-		run->begin = now.ns - ns_since(ticks, before, now);
-	last_measured = now;
-	if (!well)
-		return now.ns;
-	cost_remember(run_identity(run), cost_measured(units, now.ns - run->begin, run->known), run->known);
-	if (now.ns - run->begin > USUAL_WARM_NS)
+	cost_learn(run_identity(run), units, now - run->begin, run->known);
+	if (now - run->begin > USUAL_WARM_NS)
 		price_doubt_warmth();
-	return now.ns;
 }
 
 void heartbeat_prepare(struct run *run)
@@ -271,7 +232,7 @@ size_t heartbeat_size(const struct worker *w)
 	}
 	if (run->even && threads == max_threads(run) && w->pace.ns_per_unit * (double)run->cut.total < EVEN_NS)
 		return batch_next(&w->pace, &run->cut, w->cursor, threads, floor);
-	return pace_next(&w->pace, &run->cut, w->cursor, threads, floor, (double)(w->now - run->begin));
+	return pace_next(&w->pace, &run->cut, w->cursor, threads, floor, (double)clock_since(run->begin, w->now));
 }
 
 /*

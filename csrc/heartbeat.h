@@ -14,18 +14,8 @@ void heartbeat_recall(struct run *run);
 /* Is it over before a helper could help, by what is known, and is nobody tracing it? */
 bool heartbeat_is_short(const struct run *run, const struct ktask_node *node);
 
-/* What time it was by clock_ticks and by clock_ns. */
-struct moment {
-	uint64_t ticks, ns;
-};
-
-/*
- * Such a run: heartbeat_at_once before it, with clock_ticks(), sets its begin, or leaves that at 0 if it is not worth a look at
- * the clock; and returns when this thread last looked. After it heartbeat_end_at_once, which is told so, remembers what the run
- * has shown, if it went well, and returns what time it is, or 0.
- */
-struct moment heartbeat_at_once(struct run *run, uint64_t ticks);
-uint64_t heartbeat_end_at_once(struct run *run, uint64_t ticks, struct moment before, size_t units, bool well);
+/* After such a run that went well: remembers what it has shown. */
+void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now);
 
 /* Any other run: what is known is used from now on. The run has begun. */
 void heartbeat_prepare(struct run *run);

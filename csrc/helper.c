@@ -244,9 +244,9 @@ void *helper_main(void *arg)
 
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
 		now = clock_ns();
-		answer = now - h->called_at;
+		answer = clock_since(h->called_at, now);
 		atomic_store_explicit(&h->unanswered_ns, 0, memory_order_relaxed);
-		h->lingers = team->hot || h->called_at - h->idle_since < LINGER_NS;
+		h->lingers = team->hot || clock_since(h->idle_since, h->called_at) < LINGER_NS;
 		serving = team;
 		forward = step_forward(h, team);
 		PROBE3(helper__come, team, h->id, answer);

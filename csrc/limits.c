@@ -334,7 +334,7 @@ static bool reclaim(void)
 {
 	uint64_t now = clock_ns(), last = atomic_load_explicit(&reclaimed_at, memory_order_relaxed);
 
-	if (seats == own_seats || (last && now - last < RECLAIM_NS) ||
+	if (seats == own_seats || (last && clock_since(last, now) < RECLAIM_NS) ||
 	    atomic_flag_test_and_set_explicit(&reclaiming, memory_order_acquire))
 		return false;
 	atomic_store_explicit(&reclaimed_at, now, memory_order_relaxed);

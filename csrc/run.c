@@ -80,6 +80,23 @@ static void poll(struct worker *caller)
 	caller->polled = caller->now = clock_ns();
 }
 
+/* One by one: to clear it all and then set some takes as long as a claim. */
+static void begin_work(struct worker *w, struct run *run, int thread, int node, uint64_t now)
+{
+	w->run = run;
+	w->thread = thread;
+	w->node = node;
+	w->cursor = NULL;
+	w->pace.ns_per_unit = 0;
+	w->pace.last = w->pace.units = 0;
+	w->pace.ns = 0;
+	w->chunks = 0;
+	w->waited = 0;
+	w->joined = w->now = w->called_at = w->polled = now;
+	w->why = 0;
+	w->tid = is_traced(run) ? pool_tid() : 0;
+}
+
 static team_work help;
 
 static int do_chunk(struct worker *w, const struct chunk *chunk)
@@ -168,11 +185,10 @@ static void fail_ended(void *helper)
 static void help(struct team *team, int helper, int node, uint64_t now)
 {
 	struct run *run = (struct run *)team;
-	struct worker w = { .run = run, .thread = helper + 1, .node = node, .now = now };
+	struct worker w;
 
-	w.joined = w.called_at = w.now;
+	begin_work(&w, run, helper + 1, node, now);
 	w.pace.ns_per_unit = (double)atomic_load_explicit(&run->ns_per_unit, memory_order_relaxed);
-	w.tid = is_traced(run) ? pool_tid() : 0;
 	heartbeat_join(&w);
 	pthread_cleanup_push(fail_ended, &w);
 	work(&w);
@@ -257,22 +273,14 @@ static void prepare(struct run *run, struct chunk *holes)
 static int run_cut(struct run *run)
 {
 	struct chunk holes[run->nr_holes];
-	struct worker caller = {
-		.run = run,
-		.thread = 0,
-		.node = node_of_caller(run),
-		.joined = run->begin,
-		.now = run->begin,
-		.called_at = run->begin,
-		.polled = run->begin,
-	};
+	struct worker caller;
 	size_t undone = 0;
 	int error;
 
 	PROBE3(run__begin, run, run->ctl.kc_thread_func, run->cut.total);
 	prepare(run, holes);
+	begin_work(&caller, run, 0, node_of_caller(run), run->begin);
 	caller.pace.ns_per_unit = run->known.ns_per_unit;
-	caller.tid = is_traced(run) ? pool_tid() : 0;
 	pthread_cleanup_push(abandon, run);
 	heartbeat_begin(&caller);
 	work(&caller);
@@ -307,14 +315,16 @@ static int run_at_once(struct run *run, const struct ktask_node *node)
 	const struct ktask_ctl *ctl = &run->ctl;
 	void *end = ctl->kc_iter_func == ktask_iter_range ? (char *)node->kn_start + node->kn_task_size
 							  : ctl->kc_iter_func(node->kn_start, node->kn_task_size);
-	uint64_t ticks = clock_ticks(), now;
-	struct moment before = heartbeat_at_once(run, ticks);
+	uint64_t now;
 	int result;
 
 	PROBE3(run__begin, run, ctl->kc_thread_func, node->kn_task_size);
+	run->begin = clock_ns();
 	result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
+	now = clock_ns();
 	PROBE2(run__end, run, result);
-	now = heartbeat_end_at_once(run, ticks, before, node->kn_task_size, result == KTASK_RETURN_SUCCESS);
+	if (result == KTASK_RETURN_SUCCESS)
+		heartbeat_end_at_once(run, node->kn_task_size, now);
 	if (ctl->kc_report)
 		record_at_once(run, node, end, result, now);
 	return result;

@@ -167,8 +167,8 @@ def run(
 ) -> str:
     """Boots a machine and runs a shell script in it, as root; the programs are in its PATH. Returns what it printed.
 
-    ``files`` are there as well, by path without the first slash. The script has so many seconds of ``patience``; then the
-    machine tells where its threads are, and is switched off.
+    ``files`` are there as well, by path without the first slash. The script has so many seconds of ``patience``; then
+    the machine tells where its threads are, and is switched off.
 
     Raises MissingError where there is no emulator, and AssertionError when the machine does not come up or the script
     fails.
