@@ -275,19 +275,20 @@ size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cu
 }
 
 /*
- * Even units go in batches of one chunk for each thread. Each batch is three quarters of what those before it have left,
- * the last one is all (factoring: Hummel, Schonberg and Flynn, 1992; theirs are halves). Which batch it is shows in what
- * remains. Where a thread comes late, or takes half as long again as another, the rest makes up for it.
+ * Even units go in batches of one chunk for each thread. Each batch leaves a quarter of what those before it have left,
+ * the last one is all (factoring: Hummel, Schonberg and Flynn, 1992; theirs leave half). Which batch it is shows in what
+ * remains. Where a thread comes late, or takes a third as long again as the others, the rest makes up for it. Of two
+ * threads each has had half of all, and an eighth does as well.
  */
 size_t batch_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
 		  double floor_ns)
 {
 	size_t remaining = cursor_remaining(cursor), units = cursor->size;
 	size_t floor = units_in(floor_ns, pace->ns_per_unit);
-	unsigned threads = share_of(cut, remaining, nr_threads);
+	unsigned threads = share_of(cut, remaining, nr_threads), part = threads == 2 ? 8 : 4;
 
 	for (;;) {
-		size_t rest = units / 4 / threads < floor ? 0 : units / 4;
+		size_t rest = units / part / threads < floor ? 0 : units / part;
 		size_t share = (units - rest + threads - 1) / threads;
 
 		if (rest == 0 || remaining >= rest + share / 2)

@@ -54,6 +54,9 @@ enum { FEW_CHUNKS = 64 };
 /* Runs no longer than this, in all, are cut in batches if their units are even, and show whether they are. */
 #define EVEN_NS 500000.0
 
+/* To threads that have taken no further apart than this for a unit, units are even. */
+#define MARGIN_EVEN 1.3
+
 /* Runs follow in quick succession when no more than this lies between them: while a helper lingers. */
 enum { QUICK_NS = 50000 };
 
@@ -235,17 +238,12 @@ size_t heartbeat_size(const struct worker *w)
 	return pace_next(&w->pace, &run->cut, w->cursor, threads, floor, (double)clock_since(run->begin, w->now));
 }
 
-/*
- * Did a unit cost this thread about what it cost the last time? What differs less is made up for, if it is one thread of two
- * that differs, or one of many (batch_next).
- */
+/* Did a unit cost this thread about what it cost the last time? What differs by less is made up for (batch_next). */
 static bool is_as_known(const struct worker *w)
 {
-	const struct run *run = w->run;
-	double now = (double)w->pace.ns, known = run->known.ns_per_unit * (double)w->pace.units;
-	double margin = max_threads(run) == 2 ? 1.5 : 1.3;
+	double now = (double)w->pace.ns, known = w->run->known.ns_per_unit * (double)w->pace.units;
 
-	return now < margin * known && known < margin * now;
+	return now < MARGIN_EVEN * known && known < MARGIN_EVEN * now;
 }
 
 void heartbeat_leave(const struct worker *helper)

@@ -142,29 +142,29 @@ static size_t batch(size_t size, size_t done, unsigned threads, double floor_ns,
 	return next;
 }
 
-/* Three quarters, three quarters of the rest, and the rest, each in one chunk for each thread. */
+/* Seven eighths, seven eighths of the rest, and the rest, each in one chunk for each thread; of more threads, quarters. */
 static void even_units_go_in_batches(void)
 {
-	CHECK(batch(16000, 0, 2, 500, 1) == 6000);
-	CHECK(batch(16000, 6000, 2, 500, 1) == 6000);
-	CHECK(batch(16000, 12000, 2, 500, 1) == 2000 - 500);
-	CHECK(batch(16000, 13500, 2, 500, 1) == 1500);
-	CHECK(batch(16000, 15000, 2, 500, 1) == 500); /* a quarter of it would be less than the floor */
-	CHECK(batch(16000, 15500, 2, 500, 1) == 500);
-	CHECK(batch(16000, 15900, 2, 500, 1) == 100);
+	CHECK(batch(16000, 0, 2, 125, 1) == 7000);
+	CHECK(batch(16000, 7000, 2, 125, 1) == 7000);
+	CHECK(batch(16000, 14000, 2, 125, 1) == 1000 - 125);
+	CHECK(batch(16000, 14875, 2, 125, 1) == 875);
+	CHECK(batch(16000, 15750, 2, 125, 1) == 125); /* an eighth of it would be less than the floor */
+	CHECK(batch(16000, 15875, 2, 125, 1) == 125);
+	CHECK(batch(16000, 15975, 2, 125, 1) == 25);
 	CHECK(batch(16000, 0, 4, 500, 1) == 3000);
-	CHECK(batch(3000, 0, 2, 500, 1) == 1500); /* nor is a rest of less */
-	CHECK(batch(3001, 0, 2, 500, 1) == 1501);
-	CHECK(batch(8, 0, 2, 0, 1) == 3 && batch(8, 6, 2, 0, 1) == 1);
+	CHECK(batch(16000, 12000, 4, 500, 1) == 1000); /* nor a quarter of a rest */
+	CHECK(batch(1999, 0, 2, 125, 1) == 1000);      /* nor is a rest of less */
+	CHECK(batch(8, 0, 2, 0, 1) == 4 && batch(16, 0, 2, 0, 1) == 7 && batch(16, 14, 2, 0, 1) == 1);
 }
 
 /* Chunks that were rounded do not end where a batch does: what is missing most of a chunk is the next one. */
 static void batches_are_told_by_what_remains(void)
 {
-	CHECK(batch(16000, 9000, 2, 500, 1) == 6000);
-	CHECK(batch(16000, 9001, 2, 500, 1) == 1500);
-	CHECK(batch(16000, 11990, 2, 500, 1) == 1500);
-	CHECK(batch(16000, 0, 2, 500, 4000) == 8000); /* 6000, to the nearest */
+	CHECK(batch(16000, 10500, 2, 125, 1) == 5500);
+	CHECK(batch(16000, 10501, 2, 125, 1) == 875);
+	CHECK(batch(16000, 13990, 2, 125, 1) == 875);
+	CHECK(batch(16000, 0, 2, 500, 4000) == 8000); /* 7000, to the nearest */
 	CHECK(batch(16000, 0, 2, 500, 5000) == 5000);
 }
 
