@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ctl.h"
 
+#include "hot.h"
+
 #include "pool.h"
 
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
 
-int take_ctl(struct ktask_ctl *to, const struct ktask_ctl *from)
+EACH_RUN int take_ctl(struct ktask_ctl *to, const struct ktask_ctl *from)
 {
 	size_t size;
 
@@ -30,7 +32,7 @@ int take_ctl(struct ktask_ctl *to, const struct ktask_ctl *from)
 	return to->kc_thread_func && to->kc_min_chunk_size ? 0 : -EINVAL;
 }
 
-int check_nodes(const struct ktask_node *nodes, size_t nr_nodes)
+EACH_RUN int check_nodes(const struct ktask_node *nodes, size_t nr_nodes)
 {
 	if (nr_nodes > KTASK_MAX_NODES)
 		return -E2BIG;

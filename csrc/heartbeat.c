@@ -17,6 +17,7 @@
 #include "heartbeat.h"
 
 #include "clock.h"
+#include "hot.h"
 #include "price.h"
 #include "thread_local.h"
 
@@ -44,6 +45,9 @@ enum { TRY_AGAIN_RUNS = 16 };
 
 /* What would be worth a helper on most machines, if not on a busy one. */
 #define USUAL_PRICE_NS 30e3
+
+/* What is done before anything is prepared is looked at so many times, while it lasts as long as is known. */
+#define AHEAD_PARTS 4.0
 
 /* A task of unknown cost with no more chunks than this is taken to have long ones. */
 enum { FEW_CHUNKS = 64 };
@@ -76,25 +80,12 @@ const void *run_identity(const struct run *run)
 	return run->ctl.kc_identity ? run->ctl.kc_identity : thread_func.address;
 }
 
-void heartbeat_recall(struct run *run)
+EACH_RUN void heartbeat_recall(struct run *run)
 {
 	run->known = cost_recall(run_identity(run));
-}
-
-bool heartbeat_is_short(const struct run *run, const struct ktask_node *node)
-{
-	/* Sizes that would be refused go the long way. */
-	return run->known.ns_per_unit > 0 && !(run->known.flags & COST_VARIES) &&
-	       run->known.ns_per_unit * (double)node->kn_task_size < (double)price_warm_ns() &&
-	       node->kn_task_size - 1 < KTASK_MAX_SIZE &&
-	       node->kn_task_size <= UINTPTR_MAX - (uintptr_t)node->kn_start && !run->ctl.kc_trace && !trace_is_on();
-}
-
-void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now)
-{
-	cost_learn(run_identity(run), units, now - run->begin, run->known);
-	if (now - run->begin > USUAL_WARM_NS)
-		price_doubt_warmth();
+	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
+	if (run->floor_ns < FLOOR_NS)
+		run->floor_ns = FLOOR_NS;
 }
 
 void heartbeat_prepare(struct run *run)
@@ -102,9 +93,6 @@ void heartbeat_prepare(struct run *run)
 	/* The microseconds of the clock are as good as dice. */
 	run->reluctant = run->known.flags & COST_WAITS && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
 	run->even = false;
-	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
-	if (run->floor_ns < FLOOR_NS)
-		run->floor_ns = FLOOR_NS;
 }
 
 /* What calls that take long themselves add to the price of a helper, who makes more of them. */
@@ -119,6 +107,48 @@ static double price(const struct run *run)
 	double wake = pool_is_warm() ? (double)price_warm_ns() : MARGIN * (double)(price_wake_ns() + price_answer_ns());
 
 	return wake + calls_price(run);
+}
+
+EACH_RUN size_t heartbeat_ahead(const struct run *run, const struct ktask_node *node)
+{
+	double ns_per_unit = run->known.ns_per_unit, ns = ns_per_unit * (double)node->kn_task_size, worth, least;
+	size_t min = run->ctl.kc_min_chunk_size;
+
+	/* Sizes that would be refused go the long way. */
+	if (ns <= 0 || run->known.flags & COST_VARIES || node->kn_task_size - 1 >= KTASK_MAX_SIZE ||
+	    node->kn_task_size > UINTPTR_MAX - (uintptr_t)node->kn_start || run->ctl.kc_trace || trace_is_on())
+		return 0;
+	if (ns < (double)price_warm_ns())
+		return node->kn_task_size;
+	/* In quick succession runs earn a helper together. And where chunks may end is for the cut to say. */
+	worth = price(run);
+	if (pool_is_warm() || run->begin - short_runs.end <= QUICK_NS || ns >= worth ||
+	    run->ctl.kc_iter_func != ktask_iter_range || run->ctl.kc_align > 1)
+		return 0;
+	least = worth / AHEAD_PARTS > run->floor_ns ? worth / AHEAD_PARTS : run->floor_ns;
+	return ((size_t)(least / ns_per_unit / (double)min) + 1) * min;
+}
+
+EACH_RUN bool heartbeat_is_due(const struct run *run, uint64_t now)
+{
+	return (double)(now - run->begin) >= price(run);
+}
+
+EACH_RUN void heartbeat_end_ahead(const struct run *run, uint64_t now)
+{
+	uint64_t ns = now - run->begin;
+	double known = run->known.ns_per_unit * (double)run->ahead.units;
+
+	cost_learn(run_identity(run), run->ahead.units, ns, run->known);
+	if (known < (double)price_warm_ns()) {
+		if (ns > USUAL_WARM_NS)
+			price_doubt_warmth();
+		return;
+	}
+	if (known > USUAL_PRICE_NS + calls_price(run))
+		price_doubt();
+	short_runs.spent = ns;
+	short_runs.end = now;
 }
 
 /* The strongest reason counts: at the end of each run, too little is left to call anybody. */

@@ -11,13 +11,17 @@ const void *run_identity(const struct run *run);
 /* What is known of the run's kind of work from earlier runs; first of all. */
 void heartbeat_recall(struct run *run);
 
-/* Is it over before a helper could help, by what is known, and is nobody tracing it? */
-bool heartbeat_is_short(const struct run *run, const struct ktask_node *node);
+/*
+ * Is the run, which has begun, over before a helper could help, by what is known, and is nobody tracing it? Then it is done
+ * ahead of all preparation, so many units at a time; else 0. It may turn out to be long: then a helper is due.
+ */
+size_t heartbeat_ahead(const struct run *run, const struct ktask_node *node);
+bool heartbeat_is_due(const struct run *run, uint64_t now);
 
 /* After such a run that went well: remembers what it has shown. */
-void heartbeat_end_at_once(const struct run *run, size_t units, uint64_t now);
+void heartbeat_end_ahead(const struct run *run, uint64_t now);
 
-/* Any other run: what is known is used from now on. The run has begun. */
+/* Any other run: what is known is used from now on. */
 void heartbeat_prepare(struct run *run);
 
 /* By the caller before its first chunk, by a helper before its first, and by each after each chunk: may call a helper. */

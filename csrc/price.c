@@ -5,6 +5,8 @@
  */
 #include "price.h"
 
+#include "hot.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -49,17 +51,17 @@ static void set(_Atomic uint32_t *word, uint32_t value)
 		atomic_store_explicit(word, value, memory_order_relaxed);
 }
 
-uint64_t price_wake_ns(void)
+EACH_RUN uint64_t price_wake_ns(void)
 {
 	return get(&price.wake_ns);
 }
 
-uint64_t price_answer_ns(void)
+EACH_RUN uint64_t price_answer_ns(void)
 {
 	return get(&price.answer_ns);
 }
 
-uint64_t price_warm_ns(void)
+EACH_RUN uint64_t price_warm_ns(void)
 {
 	return get(&price.warm_ns);
 }

@@ -80,19 +80,20 @@ void record_report(const struct worker *caller, size_t undone)
 	give_report(run, &r);
 }
 
-void record_at_once(const struct run *run, const struct ktask_node *node, void *end, int result, uint64_t now)
+void record_ahead(const struct run *run, const struct ktask_node *node, void *end)
 {
-	bool failed = result != KTASK_RETURN_SUCCESS;
+	const struct ahead *ahead = &run->ahead;
+	bool failed = ahead->error != KTASK_RETURN_SUCCESS;
 	struct ktask_report r = {
-		.kr_ns = now - run->begin,
-		.kr_chunks = 1,
+		.kr_ns = ahead->now - run->begin,
+		.kr_chunks = ahead->chunks,
 		.kr_threads = 1,
-		.kr_error = result,
+		.kr_error = ahead->error,
 		.kr_error_nid = failed ? node->kn_nid : NUMA_NO_NODE,
 		.kr_error_start = failed ? node->kn_start : NULL,
 		.kr_error_end = failed ? end : NULL,
 		.kr_why = KTASK_WHY_SHORT,
-		.kr_busy_ns = now - run->begin,
+		.kr_busy_ns = ahead->now - run->begin,
 	};
 
 	give_report(run, &r);

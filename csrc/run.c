@@ -15,6 +15,7 @@
 #include "ctl.h"
 #include "facts.h"
 #include "heartbeat.h"
+#include "hot.h"
 #include "probes.h"
 #include "record.h"
 #include "thread_local.h"
@@ -270,6 +271,25 @@ static void prepare(struct run *run, struct chunk *holes)
 	run->team.run = is_traced(run) ? trace_number() : 0;
 }
 
+/* What was done ahead is done as if it were by this worker. There is one node. */
+static void catch_up(struct worker *caller)
+{
+	struct run *run = caller->run;
+	const struct ahead *ahead = &run->ahead;
+
+	cut_claim(&run->cut, run->cut.cursors, ahead->units, &caller->chunk);
+	caller->chunks = ahead->chunks;
+	caller->now = ahead->now;
+	pace_update(&caller->pace, ahead->units, ahead->now - run->begin);
+	if (ahead->error != KTASK_RETURN_SUCCESS) {
+		cut_claim(&run->cut, run->cut.cursors, ahead->failed, &caller->chunk);
+		fail(run, ahead->error, &caller->chunk);
+		holes_add(&run->holes, &caller->chunk);
+	} else {
+		heartbeat(caller);
+	}
+}
+
 static int run_cut(struct run *run)
 {
 	struct chunk holes[run->nr_holes];
@@ -277,12 +297,16 @@ static int run_cut(struct run *run)
 	size_t undone = 0;
 	int error;
 
-	PROBE3(run__begin, run, run->ctl.kc_thread_func, run->cut.total);
 	prepare(run, holes);
 	begin_work(&caller, run, 0, node_of_caller(run), run->begin);
 	caller.pace.ns_per_unit = run->known.ns_per_unit;
+	if (!run->ahead.chunks)
+		PROBE3(run__begin, run, run->ctl.kc_thread_func, run->cut.total);
 	pthread_cleanup_push(abandon, run);
-	heartbeat_begin(&caller);
+	if (run->ahead.chunks)
+		catch_up(&caller);
+	else
+		heartbeat_begin(&caller);
 	work(&caller);
 	wait_for_helpers(&caller);
 	pthread_cleanup_pop(0);
@@ -309,28 +333,67 @@ static int run_cut(struct run *run)
 	return error;
 }
 
-/* A run that is over before anybody could help: one chunk, and nothing is prepared. */
-static int run_at_once(struct run *run, const struct ktask_node *node)
+/* A run that is known to be over before anybody could help, chunk after chunk. False: it is not, or there is something to undo. */
+static bool is_over_ahead(struct run *run, const struct ktask_node *node, size_t size)
 {
 	const struct ktask_ctl *ctl = &run->ctl;
-	void *end = ctl->kc_iter_func == ktask_iter_range ? (char *)node->kn_start + node->kn_task_size
-							  : ctl->kc_iter_func(node->kn_start, node->kn_task_size);
-	uint64_t now;
-	int result;
+	struct ahead *ahead = &run->ahead;
+	void *start = node->kn_start, *end;
 
 	PROBE3(run__begin, run, ctl->kc_thread_func, node->kn_task_size);
-	run->begin = clock_ns();
-	result = ctl->kc_thread_func(node->kn_start, end, ctl->kc_func_arg);
-	now = clock_ns();
-	PROBE2(run__end, run, result);
-	if (result == KTASK_RETURN_SUCCESS)
-		heartbeat_end_at_once(run, node->kn_task_size, now);
+	for (;;) {
+		size_t left = node->kn_task_size - ahead->units;
+
+		if (size > left)
+			size = left;
+		end = ctl->kc_iter_func == ktask_iter_range ? (char *)start + size : ctl->kc_iter_func(start, size);
+		ahead->error = ctl->kc_thread_func(start, end, ctl->kc_func_arg);
+		ahead->now = clock_ns();
+		ahead->chunks++;
+		if (ahead->error != KTASK_RETURN_SUCCESS) {
+			ahead->failed = size;
+			if (ahead->units)
+				return false;
+			break;
+		}
+		ahead->units += size;
+		if (size == left) {
+			heartbeat_end_ahead(run, ahead->now);
+			break;
+		}
+		if (heartbeat_is_due(run, ahead->now))
+			return false;
+		start = end;
+	}
+	PROBE2(run__end, run, ahead->error);
 	if (ctl->kc_report)
-		record_at_once(run, node, end, result, now);
-	return result;
+		record_ahead(run, node, end);
+	return true;
 }
 
-int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *ctl)
+/* Any other run. */
+static __attribute__((noinline)) int run_prepared(struct run *run, struct ktask_node *nodes, size_t nr_nodes)
+{
+	struct cursor cursors[nr_nodes ? nr_nodes : 1];
+	int error;
+
+	heartbeat_prepare(run);
+	pool_prefetch();
+	run->cut.cursors = cursors;
+	error = cut_init(&run->cut, nodes, nr_nodes, &run->ctl);
+	if (error)
+		return error;
+	for (size_t i = 0; i < run->cut.nr_cursors; i++)
+		if (cursors[i].nid != NUMA_NO_NODE)
+			cursors[i].node = topology_of_nid(pool_topology(), cursors[i].nid);
+	run->nr_chunks = cut_nr_chunks(&run->cut);
+	run->nr_holes = run->nr_chunks ? count_threads(run) : 1;
+	error = run_cut(run);
+	cut_destroy(&run->cut);
+	return error;
+}
+
+EACH_RUN int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *ctl)
 {
 	struct run run;
 	int error;
@@ -343,30 +406,18 @@ int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *
 	if (error)
 		return error;
 	heartbeat_recall(&run);
-	if (nr_nodes == 1 && heartbeat_is_short(&run, &nodes[0]))
-		return run_at_once(&run, &nodes[0]);
-
 	run.begin = clock_ns();
-	heartbeat_prepare(&run);
-	pool_prefetch();
+	run.ahead = (struct ahead){ 0 };
+	if (nr_nodes == 1) {
+		size_t size = heartbeat_ahead(&run, &nodes[0]);
 
-	struct cursor cursors[nr_nodes ? nr_nodes : 1];
-
-	run.cut.cursors = cursors;
-	error = cut_init(&run.cut, nodes, nr_nodes, &run.ctl);
-	if (error)
-		return error;
-	for (size_t i = 0; i < run.cut.nr_cursors; i++)
-		if (cursors[i].nid != NUMA_NO_NODE)
-			cursors[i].node = topology_of_nid(pool_topology(), cursors[i].nid);
-	run.nr_chunks = cut_nr_chunks(&run.cut);
-	run.nr_holes = run.nr_chunks ? count_threads(&run) : 1;
-	error = run_cut(&run);
-	cut_destroy(&run.cut);
-	return error;
+		if (size && is_over_ahead(&run, &nodes[0], size))
+			return run.ahead.error;
+	}
+	return run_prepared(&run, nodes, nr_nodes);
 }
 
-int ktask_run(void *start, size_t task_size, struct ktask_ctl *ctl)
+EACH_RUN int ktask_run(void *start, size_t task_size, struct ktask_ctl *ctl)
 {
 	/* On the caller's node first: that is where a team without a node calls its helpers. */
 	struct ktask_node node = { .kn_start = start, .kn_task_size = task_size, .kn_nid = NUMA_NO_NODE };

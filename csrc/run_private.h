@@ -10,6 +10,14 @@
 #include <assert.h>
 #include <stddef.h>
 
+/* What was done of a run before anything was prepared: the first units, then so many that failed. */
+struct ahead {
+	size_t units, chunks;
+	uint64_t now; /* the end of the last chunk */
+	int error;
+	size_t failed;
+};
+
 struct run {
 	/* Read by all, written before the first helper is called. */
 	struct team team; /* the first member: the team of a run is the run */
@@ -22,6 +30,7 @@ struct run {
 	bool even; /* short, of even units, with a helper that waits for it: cut by batch_next */
 	double floor_ns;
 	uint64_t begin;
+	struct ahead ahead;
 	struct holes holes;
 
 	/* The first failure in time. Who brings error from 0 to its value writes the chunk. */

@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "facts.h"
 #include "futex.h"
+#include "hot.h"
 #include "limits.h"
 #include "pool_private.h"
 #include "price.h"
@@ -125,7 +126,7 @@ static bool is_lingering(const struct helper *h)
 	return (atomic_load_explicit(&h->word, memory_order_relaxed) & (STATE | CALLED)) == LINGERING;
 }
 
-bool pool_is_warm(void)
+EACH_RUN bool pool_is_warm(void)
 {
 	return partner && is_lingering(partner) && atomic_load_explicit(&partner->awake, memory_order_relaxed);
 }

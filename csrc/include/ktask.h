@@ -108,7 +108,7 @@ enum ktask_event_kind {
 
 enum { KTASK_LENT_PRIORITY = 1, KTASK_LENT_CPU = 2 };
 
-/* Times are in nanoseconds of CLOCK_MONOTONIC, or of TIME_UTC with CONFIG_KTASK=0; equal where a moment is meant. */
+/* Times are in nanoseconds of CLOCK_MONOTONIC, right to 1 us, or of TIME_UTC with CONFIG_KTASK=0; equal for a moment. */
 struct ktask_event {
 	uint64_t ke_begin;
 	uint64_t ke_end;

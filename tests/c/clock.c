@@ -58,7 +58,7 @@ static bool is_quick(void)
 		took = clock_ticks() - before;
 		least = took < least ? took : least;
 	}
-	return least < 1500;
+	return least < 300;
 }
 
 static void check_count_jumps(void)

@@ -173,6 +173,34 @@ static void news(void)
 	CHECK(cost_recall(&rough).ns_per_unit > 499 && (cost_recall(&rough).flags & COST_ROUGH));
 }
 
+/* To learn is to measure and to remember, if sometimes on a shorter way. */
+static void learning(void)
+{
+	static const char work;
+	static const size_t units[] = { 1, 7, 100 };
+
+	for (unsigned flags = 0; flags < 64; flags++) {
+		for (uint64_t ns = 1; ns < 30000; ns += ns / 50 + 1) {
+			for (size_t u = 0; u < 3; u++) {
+				for (uint64_t all = 500; all < 10000; all *= 2) {
+					struct cost known = { (double)all / (double)units[u], flags }, learned;
+
+					cost_remember(&work, known, unknown);
+					known = cost_recall(&work);
+					cost_learn(&work, units[u], ns, known);
+					learned = cost_recall(&work);
+					cost_remember(&work, known, unknown);
+					cost_remember(&work, cost_measured(units[u], ns, known), known);
+					known = cost_recall(&work);
+					CHECK(learned.ns_per_unit == known.ns_per_unit && learned.flags == known.flags);
+				}
+			}
+		}
+	}
+	cost_learn(&refused, 4, 100, unknown);
+	CHECK(cost_recall(&refused).ns_per_unit > 24 && cost_recall(&refused).ns_per_unit < 26);
+}
+
 static void small_costs(void)
 {
 	static const char work;
@@ -263,7 +291,7 @@ static int last_for(void *start, void *end, void *us)
 	return KTASK_RETURN_SUCCESS;
 }
 
-/* Most short runs are not measured; but one that was long all the same is noticed, and about how long it was. */
+/* One that was long all the same is noticed, and about how long it was. */
 static void a_long_one_is_noticed(void)
 {
 	static const char identities[64];
@@ -298,6 +326,7 @@ int main(void)
 	sizes_are_looked_at();
 	memory_keeps_what_is_news();
 	news();
+	learning();
 	small_costs();
 	costs_say_what_they_are();
 	costs_may_vary();

@@ -44,6 +44,9 @@ static uint64_t now(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* Events are as exact as that, and so are two threads' to each other. */
+enum { EXACT_NS = 10000 };
+
 static unsigned nr_threads(const struct ktask_trace *trace)
 {
 	bool seen[64] = { false };
@@ -66,7 +69,7 @@ static void check_events(const struct ktask_trace *trace, uint64_t begin, uint64
 		uintptr_t start = (uintptr_t)e->ke_start;
 		bool failed = fails_at >= start && fails_at < start + e->ke_units;
 
-		CHECK(begin <= e->ke_begin && e->ke_begin <= e->ke_end && e->ke_end <= end);
+		CHECK(begin <= e->ke_begin + EXACT_NS && e->ke_begin <= e->ke_end && e->ke_end <= end + EXACT_NS);
 		CHECK(e->ke_nid == (start < OTHER ? NUMA_NO_NODE : 0));
 		CHECK(start < OTHER ? start + e->ke_units <= UNITS : start + e->ke_units <= OTHER + UNITS);
 		CHECK(e->ke_cpu >= 0 && e->ke_cpu < sysconf(_SC_NPROCESSORS_CONF));

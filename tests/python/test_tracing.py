@@ -45,7 +45,8 @@ def test_all_runs_are_recorded(clib: CLib) -> None:
     for run in runs:
         chunks = [e for e in t.events if e.kind == "chunk" and e.run == run.run]
         assert sum(e.units for e in chunks) == run.units
-        assert all(run.begin <= e.begin <= e.end <= run.end for e in chunks)
+        # Two threads' times are exact to a microsecond or so.
+        assert all(run.begin - 1e-5 <= e.begin <= e.end <= run.end + 1e-5 for e in chunks)
     assert len(own) == sum(e.kind == "chunk" and e.run == runs[2].run for e in t.events)
     assert {e.kind for e in own.events} == {"chunk"}
 
