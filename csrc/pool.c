@@ -323,15 +323,18 @@ int pool_most_helpers(void)
 static void before_fork(void)
 {
 	pthread_mutex_lock(&pool.starting);
+	limits_hold();
 }
 
 static void after_fork_in_parent(void)
 {
+	limits_let_go();
 	pthread_mutex_unlock(&pool.starting);
 }
 
 static void after_fork_in_child(void)
 {
+	limits_let_go();
 	pthread_mutex_unlock(&pool.starting);
 	/* A helper that forks is none in the child, where there will be another one in its place. */
 	if (thread_number)
