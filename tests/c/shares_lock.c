@@ -54,6 +54,8 @@ static int stepped_back(void)
 
 static int work(void *start, void *end, void *arg)
 {
+	int nice;
+
 	(void)arg;
 	for (volatile uintptr_t n = 10000 * ((uintptr_t)end - (uintptr_t)start); n > 0; n--)
 		;
@@ -62,8 +64,9 @@ static int work(void *start, void *end, void *arg)
 		return KTASK_RETURN_SUCCESS;
 	}
 	CHECK(has_made_way || !lock);
-	/* A caller that waits lends its priority, lock or not. */
-	CHECK(nice_of(gettid()) == NICE || (!lock && nice_of(gettid()) == stepped_back()));
+	/* A caller that waits lends its priority, lock or not; at any moment. */
+	nice = nice_of(gettid());
+	CHECK(nice == NICE || (!lock && nice == stepped_back()));
 	has_made_way = false;
 	atomic_fetch_add(&nr_helper_chunks, 1);
 	return KTASK_RETURN_SUCCESS;
