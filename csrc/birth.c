@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "futex.h"
 #include "pool_private.h"
+#include "priority.h"
 
 #include <sched.h>
 
@@ -56,6 +57,7 @@ bool give_birth(struct helper *h, const struct cpus *cpus)
 		return false;
 	atomic_fetch_add_explicit(&pool.coming, 1, memory_order_relaxed);
 	atomic_store_explicit(&h->tid, 0, memory_order_relaxed);
+	atomic_store_explicit(&h->nice, HELPERS_NICE, memory_order_relaxed);
 	/* CPUs are refused when they have gone offline in the meantime; the next call will place the helper. */
 	h->born = (cpus && create(h, cpus)) || create(h, NULL);
 	if (!h->born) {

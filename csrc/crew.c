@@ -14,6 +14,10 @@
  * Beside the caller there are threads that submit calls and wait for results. A helper that had to wait for a CPU since
  * these had it is in nobody's way, and does not retreat: as long as the process itself has had all CPUs, but for a
  * quarter of one at most, since somebody last looked for a helper to call.
+ *
+ * Nor does it have its caller's priority, though calls of an interpreter share a lock as runs of Python callables do
+ * (kc_shares_lock): those that mostly wait for it go home, and beside neighbours it made no difference that could be
+ * measured.
  */
 #define _GNU_SOURCE
 #include "crew.h"

@@ -206,7 +206,8 @@ size_t ktask_describe(char *text, size_t size)
 	bool enabled = pool_start();
 	struct cpus online, allowed;
 	struct facts facts = { .threads = 1 };
-	char words[FSROOT_PATH + 64] = "", path[LIMITS_PATH];
+	char words[FSROOT_PATH + 64] = "", path[LIMITS_PATH], why[LIMITS_WHY];
+	const char *alone;
 	int threads, helpers = 0;
 
 	if (topology->nr_nodes > 0)
@@ -251,8 +252,9 @@ size_t ktask_describe(char *text, size_t size)
 	    limits_running());
 	put(&t, ", \"table\": {\"path\": ");
 	put_string(&t, limits_table(path));
-	put(&t, ", \"joined\": %s, \"reason\": ", boolean(limits_joined() && !limits_why_alone()));
-	put_string(&t, limits_why_alone());
+	alone = limits_why_alone(why);
+	put(&t, ", \"joined\": %s, \"reason\": ", boolean(limits_joined() && !alone));
+	put_string(&t, alone);
 	put(&t, "}, \"privileged\": %s", boolean(priority_privileged()));
 	put(&t, ", \"retreats\": %s, \"pause_ns\": %llu", pool_retreats() ? "true" : "false",
 	    (unsigned long long)retreat_pause_ns());

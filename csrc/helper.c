@@ -100,6 +100,7 @@ bool pool_makes_way(int helper, uint64_t *now)
 	struct helper *h = &pool.helpers[helper];
 	uint64_t begin = *now;
 
+	/* Also one that does not retreat: it had better lose its CPU here than with the lock in hand. */
 	sched_yield();
 	*now = clock_ns();
 	if (pool.stubborn || *now - begin <= LATE_NS || !waits_late(&h->waits, *now))
@@ -212,15 +213,6 @@ static void notice_if_strayed(struct helper *h)
 	}
 }
 
-/* Where it works under a lock, others wait for it: then it has its caller's priority. */
-static bool step_forward(const struct helper *h, const struct team *team)
-{
-	if (!team->shares_lock || !priority_privileged())
-		return false;
-	priority_will(atomic_load_explicit(&h->tid, memory_order_relaxed), team->nice);
-	return true;
-}
-
 void *helper_main(void *arg)
 {
 	struct helper *h = arg;
@@ -248,7 +240,10 @@ void *helper_main(void *arg)
 		atomic_store_explicit(&h->unanswered_ns, 0, memory_order_relaxed);
 		h->lingers = team->hot || clock_since(h->idle_since, h->called_at) < LINGER_NS;
 		serving = team;
-		forward = step_forward(h, team);
+		/* Where it works under a lock, others wait for it. */
+		forward = team->shares_lock && priority_privileged();
+		if (forward)
+			change_nice(h, team->nice);
 		PROBE3(helper__come, team, h->id, answer);
 		team_trace(team, KTASK_EVENT_CALL, h, h->called_at, now, 0);
 		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now) &&
@@ -274,7 +269,7 @@ void *helper_main(void *arg)
 			exit(0);
 		leave(h, team);
 		if (forward) /* now that nobody waits for it any more */
-			priority_restore(atomic_load_explicit(&h->tid, memory_order_relaxed));
+			change_nice(h, HELPERS_NICE);
 		if (facts_are_stale(false, h->called_at))
 			facts_survey(false);
 		become_idle(h);

@@ -46,11 +46,16 @@
 #include "ktask.h"
 #include "table.h"
 
+#include <assert.h>
+#include <linux/limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
+
+static_assert((int)LIMITS_WHY >= (int)TABLE_WHY, "there is room for the table's reasons");
 
 /* Who finds all seats taken looks so often, at most, whether they have died who took them. */
 enum { RECLAIM_NS = 20000000 };
@@ -76,6 +81,7 @@ static _Atomic uint64_t full_until;
 /* The table; or the seats that take its place. Written while joining, before joined. */
 static struct member member;
 static char why_alone[TABLE_WHY];
+static char door_path[PATH_MAX];
 static _Atomic uint32_t own_seats[MAX_CPUS];
 static _Atomic uint32_t *seats = own_seats;
 static uint32_t mine = 1; /* what stands in a seat that a helper of this process has */
@@ -85,7 +91,7 @@ static uint64_t busy_until;
 static int busy_tries;
 
 static _Atomic uint64_t reclaimed_at;
-static atomic_flag reclaiming = ATOMIC_FLAG_INIT;
+static pthread_mutex_t reclaiming = PTHREAD_MUTEX_INITIALIZER; /* runs only try it */
 
 void limits_init(int ceiling, bool need_seats, int nr)
 {
@@ -111,11 +117,20 @@ void limits_reset(void)
 	atomic_store_explicit(&running, 0, memory_order_relaxed);
 	atomic_store_explicit(&full_until, 0, memory_order_relaxed);
 	atomic_store_explicit(&reclaimed_at, 0, memory_order_relaxed);
-	atomic_flag_clear(&reclaiming);
 	atomic_store_explicit(&joined, false, memory_order_relaxed);
 	why_alone[0] = '\0';
 	busy_until = 0;
 	busy_tries = 0;
+}
+
+void limits_hold(void)
+{
+	pthread_mutex_lock(&reclaiming);
+}
+
+void limits_let_go(void)
+{
+	pthread_mutex_unlock(&reclaiming);
 }
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
@@ -192,6 +207,7 @@ bool limits_join(void)
 		if (answer == TABLE_JOINED) {
 			seats = member.table->seats;
 			mine = (uint32_t)member.row + 1;
+			snprintf(door_path, sizeof(door_path), "%s", path);
 		} else {
 			snprintf(warning, sizeof(warning),
 				 "ktask: %s cannot be used (%s). Other processes' helpers are not counted. "
@@ -209,9 +225,18 @@ bool limits_joined(void)
 	return atomic_load_explicit(&joined, memory_order_acquire);
 }
 
-const char *limits_why_alone(void)
+const char *limits_why_alone(char buffer[LIMITS_WHY])
 {
-	return limits_joined() && why_alone[0] ? why_alone : NULL;
+	char path_buffer[LIMITS_PATH];
+	const char *path, *reason;
+
+	if (limits_joined())
+		return why_alone[0] ? why_alone : NULL;
+	path = limits_table(path_buffer);
+	reason = reason_to_stay_alone(path);
+	if (reason)
+		return reason;
+	return table_users(path, NULL, 0, buffer) < 0 ? buffer : NULL;
 }
 
 /* ---- this process's helpers ------------------------------------------------------------------------------------- */
@@ -319,27 +344,29 @@ static int sit(const struct cpus *cpus, bool caller)
 
 static void clear_up(void)
 {
-	char buffer[LIMITS_PATH];
-	const char *path;
-
 	if (table_reclaim(&member))
 		return;
-	path = limits_table(buffer);
-	if (path && table_return(&member, path))
+	if (table_return(&member, door_path)) {
+		tell_group();
 		table_reclaim(&member);
+	}
 }
 
 /* Not often, and not by two at once. True: it is worth another look. */
 static bool reclaim(void)
 {
 	uint64_t now = clock_ns(), last = atomic_load_explicit(&reclaimed_at, memory_order_relaxed);
+	int cancel;
 
 	if (seats == own_seats || (last && clock_since(last, now) < RECLAIM_NS) ||
-	    atomic_flag_test_and_set_explicit(&reclaiming, memory_order_acquire))
+	    pthread_mutex_trylock(&reclaiming) != 0)
 		return false;
 	atomic_store_explicit(&reclaimed_at, now, memory_order_relaxed);
+	/* Opening a file would end a thread that is being cancelled, with the lock. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	clear_up();
-	atomic_flag_clear_explicit(&reclaiming, memory_order_release);
+	pthread_setcancelstate(cancel, NULL);
+	pthread_mutex_unlock(&reclaiming);
 	return true;
 }
 

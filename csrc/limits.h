@@ -6,14 +6,14 @@
  * callers take seats too, once they call helpers, but work also without. Seats are shared by all processes of the
  * user where that is possible (table.c), and belong to this process alone otherwise. Processes under the same CPU
  * quota have no more of them together than that has whole CPUs. Besides, this process may have a limit for its
- * helpers. Callers are never limited, and nothing here ever waits: who finds no seat goes on without.
+ * helpers. Callers are never limited, and nothing here ever waits, but for a fork: who finds no seat goes on without.
  */
 #ifndef KTASK_LIMITS_H
 #define KTASK_LIMITS_H
 
 #include "topology.h"
 
-enum { LIMITS_PATH = 64 };
+enum { LIMITS_PATH = 64, LIMITS_WHY = 160 };
 
 /*
  * Never more than ceiling helpers at a time (KTASK_MAX_HELPERS); with_seats: do they need seats as well? All CPUs,
@@ -33,6 +33,10 @@ void limits_set_group(uint64_t group, int max);
 
 /* In a child after fork: nothing is held, and the table is yet to be joined. */
 void limits_reset(void);
+
+/* Around a fork, in parent and child: nobody comes back to the table in between, half of which the child would have. */
+void limits_hold(void);
+void limits_let_go(void);
 
 /*
  * Joins the table, unless this process has done so or knows that it cannot. By one thread at a time, before the first
@@ -66,11 +70,11 @@ int limits_running(void);
 int limits_max(void);
 
 /*
- * The table's door (buffer is room for its name; NULL: KTASK_TABLE=off), and why this process keeps to limits of its own
- * (NULL: it has joined the table, or has not yet had a reason to).
+ * The table's door (buffer is room for its name; NULL: KTASK_TABLE=off), and why this process keeps to limits of its own,
+ * or will have to (buffer is room for the reason; NULL: it has joined the table, or could as far as can be seen).
  */
 const char *limits_table(char buffer[LIMITS_PATH]);
-const char *limits_why_alone(void);
+const char *limits_why_alone(char buffer[LIMITS_WHY]);
 
 #define LIMITS_OFF "KTASK_TABLE=off is set in the environment"
 

@@ -11,6 +11,9 @@
  * That the two overlap does: of two that live, one would be the other's memory. And that helpers are at work there is
  * seen from their side, as what is left of a dead run may be anything. Who copies stacks away (greenlet) and so has two
  * runs in one place does the same harm as longjmp(), and is told the same; without helpers both are harmless.
+ *
+ * Then its caller's seat is left to be given back. For that the next run that lies less deep will do: if the other one
+ * lives, on another stack, it goes on without a seat, which others may miss by one CPU, and is looked for no more.
  */
 #define _GNU_SOURCE
 #include "pool_private.h"
@@ -23,8 +26,7 @@ THREAD_LOCAL const struct team *not_gathered;
 void tell_left(void)
 {
 	fputs("ktask: a run was left by longjmp(), or its stack was copied away, while helpers were at work on it: "
-	      "they use "
-	      "memory now that is no longer theirs. A thread function has to return.\n",
+	      "they use memory now that is no longer theirs. A thread function has to return.\n",
 	      stderr);
 	abort();
 }
@@ -48,10 +50,13 @@ void look_for_left(uintptr_t run, size_t size)
 {
 	uintptr_t left = (uintptr_t)not_gathered;
 
-	if (left + size <= run || run + size <= left)
+	if (run + size <= left)
 		return; /* a run inside another one's thread function */
-	if (has_helpers(not_gathered))
-		tell_left();
+	if (has_helpers(not_gathered)) {
+		if (run < left + size)
+			tell_left();
+		return;
+	}
 	not_gathered = NULL;
 	caller_stands();
 }

@@ -65,6 +65,10 @@
  *      its tid, which may be nobody's any more (or, if the kernel has come round all numbers in that moment, somebody
  *      else's), and not by helper->thread, whose memory goes with it. The tid is 0 from when another thread is made until
  *      that one has come up: it has been lent nothing.
+ *  11. A helper of a team whose members share a lock has its caller's nice by itself, from 5 until after 6. It writes
+ *      helper->nice first and gives itself that nice then, and the same when it steps back. To restore is to give it what
+ *      is written there, and again if another one is written there afterwards. So of a restore that comes late, either it
+ *      comes before what the helper does itself, or it sees what that was: the nice that remains is the helper's own.
  *
  * A thread function may end its thread. A helper then does steps 6 and 7 on its way out (helper_ends), and is born again
  * when it is called. A caller gathers before its stack goes (abandon in run.c).
@@ -323,15 +327,18 @@ int pool_most_helpers(void)
 static void before_fork(void)
 {
 	pthread_mutex_lock(&pool.starting);
+	limits_hold();
 }
 
 static void after_fork_in_parent(void)
 {
+	limits_let_go();
 	pthread_mutex_unlock(&pool.starting);
 }
 
 static void after_fork_in_child(void)
 {
+	limits_let_go();
 	pthread_mutex_unlock(&pool.starting);
 	/* A helper that forks is none in the child, where there will be another one in its place. */
 	if (thread_number)

@@ -132,8 +132,8 @@ bool team_gather(struct team *team, uint64_t timeout_ns);
 extern THREAD_LOCAL const struct team *not_gathered;
 
 /*
- * By a caller who is about to write a new run of so many bytes there: ends the program if that is also the memory of an
- * earlier one, which helpers are at work on (longjmp.c).
+ * By a caller who is about to write a new run of so many bytes there, and has an earlier one that was not gathered: ends
+ * the program if that is in the same memory, and helpers are at work on it; gives back its seat if it was left (longjmp.c).
  */
 void look_for_left(uintptr_t run, size_t size);
 

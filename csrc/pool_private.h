@@ -40,6 +40,7 @@ struct helper {
 	int node;
 	_Atomic uint64_t unanswered_ns; /* that callers have waited in vain since it last came, in time or not */
 	_Atomic pid_t tid; /* its thread's; 0: that one has not come up yet, and for system calls the calling thread */
+	_Atomic int nice;  /* that it has unless a caller lends it another */
 	struct waits waits;
 
 	/* The owner's. */
@@ -119,6 +120,9 @@ struct wait {
  * can be taken back, and its CPU, to one that starves.
  */
 void will_one(struct team *team, struct wait *wait);
+
+/* By a helper's own thread: from now on it has that nice, unless a caller lends it another. */
+void change_nice(struct helper *h, int nice);
 
 /* By its owner: takes off the marks of what was lent to it, and gives that back. */
 void take_back(struct helper *h);

@@ -17,13 +17,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { MAX_NICE = 19 };
-
 static atomic_bool privileged;
 
 static void *lower_and_raise(void *unused)
 {
-	int before = priority_of_caller(), other = before == MAX_NICE ? MAX_NICE - 1 : MAX_NICE;
+	int before = priority_of_caller(), other = before == HELPERS_NICE ? HELPERS_NICE - 1 : HELPERS_NICE;
 
 	(void)unused;
 	if (setpriority(PRIO_PROCESS, (id_t)this_tid(), other) == 0 &&
@@ -54,7 +52,7 @@ void priority_step_back(void)
 	 */
 	syscall(SYS_sched_setscheduler, 0, SCHED_BATCH, &(struct sched_param){ .sched_priority = 0 });
 	if (priority_privileged())
-		setpriority(PRIO_PROCESS, (id_t)this_tid(), MAX_NICE);
+		setpriority(PRIO_PROCESS, (id_t)this_tid(), HELPERS_NICE);
 }
 
 int priority_of_caller(void)
@@ -62,12 +60,7 @@ int priority_of_caller(void)
 	return getpriority(PRIO_PROCESS, (id_t)this_tid());
 }
 
-void priority_will(pid_t tid, int nice)
+void priority_set(pid_t tid, int nice)
 {
 	setpriority(PRIO_PROCESS, (id_t)tid, nice);
-}
-
-void priority_restore(pid_t tid)
-{
-	setpriority(PRIO_PROCESS, (id_t)tid, MAX_NICE);
 }

@@ -23,8 +23,8 @@ void priority_step_back(void);
 /* The nice of the calling thread. */
 int priority_of_caller(void);
 
-/* Gives thread tid the nice that priority_of_caller() gave, and takes it back to 19. For the privileged only. */
-void priority_will(pid_t tid, int nice);
-void priority_restore(pid_t tid);
+/* Gives thread tid a nice; HELPERS_NICE is what helpers have as a rule. For the privileged only. */
+enum { HELPERS_NICE = 19 };
+void priority_set(pid_t tid, int nice);
 
 #endif

@@ -28,15 +28,17 @@
  *   2. Lock byte 0, or come back later.
  *   3. Attach the segment in the record, if it is ours and says that it belongs to this door.
  *   4. If that cannot be done: when some row is locked, there is a table that only this process cannot use: another
- *      version, another IPC namespace, a damaged record. Then keep out; but if the segment is no more, come back later:
- *      the last process that had it may be on its way out. Otherwise nobody uses one: make a new one.
+ *      version, another IPC namespace (the record tells), a damaged record. Then keep out; but if the segment is no
+ *      more, come back later: the last process that had it may be on its way out. Otherwise nobody uses one: make a
+ *      new one.
  *   5. Lock the first free row: its process has died, if it ever had one. Empty its seats. Unlock byte 0.
  * Clearing up (table_reclaim), by who finds no seat
  *   6. For each row that has seats, but for one's own: try to read-lock it. If that works, its process has died: empty its
  *      seats and unlock it.
  * Coming back (table_return), by who finds in 6 that the program has closed the door
- *   7. Open it anew. If it is the same, and leads to the same segment, lock byte 0 and the row that was its own, and empty
- *      its seats; unlock byte 0. Or try again later, if somebody has the row now.
+ *   7. Open it anew. If it is the same, and leads to the same segment, lock byte 0 and the row that was its own; if
+ *      somebody else had that meanwhile, empty its seats; unlock byte 0. Or try again later, if somebody has the row now.
+ *      No other thread forks in between: its child would share the lock, and not know.
  *
  * Why it is exact. Starting a helper is one atomic operation on one word, which says both that the seat is taken and by
  * whom: there is no moment in which a process could die between the two. A row's lock goes away after the last
@@ -54,10 +56,10 @@
  * work, and no more: nothing else depends on it. All locks are only tried, so no one waits.
  *
  * A process that is stopped keeps its seats. One that closes files that are not its own loses its row, and others take it
- * for dead: until it comes back (7), which is when it next finds no seat, there may be too many helpers. A fork without the C library's fork() leaves the
- * child with its parent's row: both count as one process.
+ * for dead: until it comes back (7), which is when it next finds no seat, there may be too many helpers. A fork without
+ * the C library's fork() leaves the child with its parent's row: both count as one process.
  *
- * All this, with a process that dies at any step, is explored by tests/model/table.pml.
+ * Steps 1 to 6, with a process that dies at any of them, are explored by tests/model/table.pml.
  */
 #define _GNU_SOURCE
 #include "table.h"
@@ -77,6 +79,7 @@ struct record {
 	char magic[8];
 	uint32_t version;
 	int32_t segment;
+	uint64_t ipc_namespace; /* where it has that number; 0: not known */
 };
 
 static int refuse(char why[TABLE_WHY], const char *what)
@@ -154,7 +157,21 @@ static bool is_door(const struct member *m)
 	return fstat(m->door, &s) == 0 && s.st_dev == m->device && s.st_ino == m->inode;
 }
 
+/* Of this process; 0: there is no telling. */
+static uint64_t namespace_number(const char *path)
+{
+	struct stat s;
+
+	return stat(path, &s) == 0 ? s.st_ino : 0;
+}
+
 /* ---- the segment ------------------------------------------------------------------------------------------------ */
+
+/* Those processes can attach it that are in the same one. */
+static uint64_t ipc_namespace(void)
+{
+	return namespace_number("/proc/self/ns/ipc");
+}
 
 static bool is_ours(int segment)
 {
@@ -194,19 +211,31 @@ static struct table *attach(struct member *m, int flags)
 	return NULL;
 }
 
-/* Step 4. Has the segment vanished, with the last process that had it? */
-static bool is_no_more(const struct member *m)
+/* Step 4. Somebody uses a table that cannot be attached. TABLE_BUSY: that may be over in a moment. */
+static enum table_answer why_not(const struct member *m, char why[TABLE_WHY])
 {
+	uint64_t here = ipc_namespace();
 	struct record r;
 	struct shmid_ds s;
 
-	return read_record(m, &r) && shmctl(r.segment, IPC_STAT, &s) != 0 && (errno == EINVAL || errno == EIDRM);
+	if (!read_record(m, &r)) {
+		refuse(why, "it is in use by processes of another version, or damaged");
+	} else if (here && r.ipc_namespace && r.ipc_namespace != here) {
+		refuse(why, "it is in use by processes of another IPC namespace");
+	} else if (shmctl(r.segment, IPC_STAT, &s) != 0 && (errno == EINVAL || errno == EIDRM)) {
+		refuse(why,
+		       "its segment is not there: it is in use by a process on its way out, or of another namespace");
+		return TABLE_BUSY;
+	} else {
+		refuse(why, "it is in use by processes of another namespace, or damaged");
+	}
+	return TABLE_REFUSED;
 }
 
 /* Step 4. A segment is all zeros at first: every seat free. */
 static struct table *make(struct member *m, char why[TABLE_WHY])
 {
-	struct record r = { .magic = MAGIC, .version = TABLE_VERSION };
+	struct record r = { .magic = MAGIC, .version = TABLE_VERSION, .ipc_namespace = ipc_namespace() };
 	struct table *t = (void *)-1;
 	struct rlimit largest;
 
@@ -271,26 +300,34 @@ static void empty_seats(struct table *t, int row)
 /* Which numbers of processes are the same as here. */
 static uint32_t pid_namespace(void)
 {
-	struct stat s;
+	return (uint32_t)namespace_number("/proc/self/ns/pid");
+}
 
-	return stat("/proc/self/ns/pid", &s) == 0 ? (uint32_t)s.st_ino : 0;
+/* This process, as it stands beside its row. */
+static uint64_t owner(void)
+{
+	return (uint64_t)pid_namespace() << 32 | (uint32_t)getpid();
+}
+
+/* By who has locked the row: nothing is left of who had it before. */
+static void move_in(struct member *m, int row)
+{
+	empty_seats(m->table, row);
+	atomic_store_explicit(&m->table->owners[row], owner(), memory_order_relaxed);
+	atomic_store_explicit(&m->table->groups[row], 0, memory_order_relaxed);
+	m->row = row;
 }
 
 /* Step 5. */
 static bool take_row(struct member *m)
 {
-	uint64_t owner = (uint64_t)pid_namespace() << 32 | (uint32_t)getpid();
-
 	/* Numbers of processes are as good as any to begin with: most get what they try first. */
 	for (int i = 0; i < TABLE_ROWS; i++) {
 		int row = (int)(((unsigned)getpid() + (unsigned)i) % TABLE_ROWS);
 
 		if (!lock(m->door, FIRST_ROW + row, F_WRLCK))
 			continue;
-		empty_seats(m->table, row);
-		atomic_store_explicit(&m->table->owners[row], owner, memory_order_relaxed);
-		atomic_store_explicit(&m->table->groups[row], 0, memory_order_relaxed);
-		m->row = row;
+		move_in(m, row);
 		return true;
 	}
 	return false;
@@ -310,8 +347,7 @@ enum table_answer table_join(struct member *m, const char *path, char why[TABLE_
 	}
 	m->table = attach(m, 0);
 	if (!m->table && is_locked(door, FIRST_ROW, WHOLE_DOOR)) {
-		answer = is_no_more(m) ? TABLE_BUSY : TABLE_REFUSED;
-		refuse(why, "it is in use by processes of another version or namespace, or damaged");
+		answer = why_not(m, why);
 		goto out;
 	}
 	if (!m->table)
@@ -381,7 +417,9 @@ bool table_return(struct member *m, const char *path)
 		close(door);
 		return false;
 	}
-	empty_seats(m->table, m->row);
+	/* If nobody had it, these are the seats of helpers at work. */
+	if (atomic_load_explicit(&m->table->owners[m->row], memory_order_relaxed) != owner())
+		move_in(m, m->row);
 	m->door = door;
 	unlock(door, COMING_IN);
 	return true;
@@ -414,8 +452,8 @@ int table_users(const char *path, struct table_user *users, int max, char why[TA
 		return 0;
 	}
 	t = attach(&me, SHM_RDONLY);
-	if (!t && !is_no_more(&me))
-		n = refuse(why, "it is in use by processes of another version or namespace, or damaged");
+	if (!t && why_not(&me, why) == TABLE_REFUSED)
+		n = -1;
 	for (int row = 0; t && row < TABLE_ROWS; row++) {
 		uint64_t owner = atomic_load_explicit(&t->owners[row], memory_order_relaxed);
 

@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 enum {
-	TABLE_VERSION = 1,
+	TABLE_VERSION = 2,
 	TABLE_ROWS = 4096, /* processes at a time; those that come later keep to limits of their own */
 	TABLE_WHY = 160	   /* room for a reason, in words */
 };
@@ -24,8 +24,8 @@ struct table {
 	uint32_t size;
 	uint64_t door_device; /* which door leads here: */
 	uint64_t door_inode;
-	_Alignas(
-		64) _Atomic uint64_t owners[TABLE_ROWS]; /* of the rows: bits 0 to 31 a pid, the others its namespace */
+	/* Of the rows: bits 0 to 31 a pid, the others its namespace. */
+	_Alignas(64) _Atomic uint64_t owners[TABLE_ROWS];
 	_Alignas(64) _Atomic uint64_t groups[TABLE_ROWS]; /* of processes under the same CPU quota; 0: none */
 	_Alignas(64) _Atomic uint32_t seats[MAX_CPUS];
 };
@@ -67,7 +67,10 @@ uint64_t table_group_of(const struct table *t, uint32_t seat);
  */
 bool table_reclaim(struct member *m);
 
-/* Gets that row back, if nobody has taken it meanwhile. By the same thread; opens the door at path. */
+/*
+ * Gets that row back, if nobody has it just now. By the same thread, and not while another one forks; opens the door at
+ * path. Whoever had it meanwhile may have left a group there.
+ */
 bool table_return(struct member *m, const char *path);
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * will.c: what a caller that waits lends to a helper, its priority and its CPU, and how that goes back. The protocol is at
- * the top of pool.c, step 10.
+ * will.c: a helper's nice, and what a caller that waits lends to it, its priority and its CPU, and how that goes back. The
+ * protocol is at the top of pool.c, steps 10 and 11.
  */
 #define _GNU_SOURCE
 #include "clock.h"
@@ -10,6 +10,26 @@
 #include "probes.h"
 
 #include <sched.h>
+
+/*
+ * Step 11. Sequentially consistent, as is the kernel, which changes one thread's nice after the other: if this comes after
+ * what the helper set itself, it also sees in h->nice what that was.
+ */
+static void restore(const struct helper *h, pid_t tid)
+{
+	int nice;
+
+	do {
+		nice = atomic_load(&h->nice);
+		priority_set(tid, nice);
+	} while (atomic_load(&h->nice) != nice);
+}
+
+void change_nice(struct helper *h, int nice)
+{
+	atomic_store(&h->nice, nice);
+	priority_set(atomic_load_explicit(&h->tid, memory_order_relaxed), nice);
+}
 
 /* As pthread_getcpuclockid(3), but of a thread that may have ended: 0. The number is made as the kernel defines it. */
 static uint64_t cpu_time(pid_t tid)
@@ -62,7 +82,7 @@ void will_one(struct team *team, struct wait *wait)
 			/* First the loan, then the mark: who takes the mark takes back a loan that has come. */
 			lent = lend_cpu(h, tid, wait) ? LENT_CPU : 0;
 			if (priority_privileged()) {
-				priority_will(tid, priority_of_caller());
+				priority_set(tid, priority_of_caller());
 				lent |= LENT_PRIORITY;
 			}
 			if (!lent)
@@ -77,7 +97,7 @@ void will_one(struct team *team, struct wait *wait)
 				return;
 			/* It left before the mark came. That may be another team's by now, so it stays. */
 			if (lent & LENT_PRIORITY)
-				priority_restore(tid);
+				restore(h, tid);
 		}
 	}
 }
@@ -88,7 +108,7 @@ void take_back(struct helper *h)
 	pid_t tid = atomic_load_explicit(&h->tid, memory_order_relaxed);
 
 	if (lent & LENT_PRIORITY && tid) /* 0: the mark is left over from the thread before */
-		priority_restore(tid);
+		restore(h, tid);
 	if (lent & LENT_CPU) {
 		h->placed = 0; /* anew at the next call, also when it lingers */
 		h->placed_off = -1;

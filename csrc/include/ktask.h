@@ -61,7 +61,8 @@ extern "C" {
  *
  * It must not be left by longjmp(), nor may the stack that it runs on be copied away meanwhile (greenlets): with helpers at
  * work that is undefined. The next run at that place of the stack tells so, and ends the program; or a helper does, which
- * finds something else there after its chunk.
+ * finds something else there after its chunk. Without helpers at work, its caller counts as one who needs a CPU until its
+ * next run in that place or less deep on the stack; for good, if there is none.
  *
  * Helpers have the stack of any thread (ulimit -s, 8 MiB as a rule), with a guard page behind it. Signals are blocked in
  * them. A child of fork() has the program's signals, but what posix_spawn(), vfork() and the like start from a helper

@@ -99,6 +99,6 @@ def _reasons(r: Report, machine: dict[str, Any]) -> list[str]:
     if machine.get("capped"):
         told.append(f"there may be {some(machine['max_helpers'], 'helper')} only: {machine['capped']}")
     alone = machine.get("table", {}).get("reason")
-    if alone:
+    if alone and r.helpers_called:
         told.append(f"helpers of other processes are not counted: {alone}")
     return told

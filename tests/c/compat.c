@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Programs that were compiled with an older or a newer header than the library's. */
 #include "check.h"
+
+#include "../../csrc/ctl.h"
 #include "ktask.h"
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 enum { UNITS = 100 };
 
@@ -21,23 +24,37 @@ static void *never(void *position, size_t size)
 	return position;
 }
 
-/* All that lies beyond the size is noise: were it read as members, it would show. */
+static bool is_nothing(const char *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (bytes[i])
+			return false;
+	return true;
+}
+
+/* All that lies beyond the size is noise, and never taken for members: these have their defaults. */
 static void older(void)
 {
 	static const size_t ends[] = {
-		offsetof(struct ktask_ctl, kc_iter_func), offsetof(struct ktask_ctl, kc_max_threads),
-		offsetof(struct ktask_ctl, kc_align),	  offsetof(struct ktask_ctl, kc_poll_func),
-		offsetof(struct ktask_ctl, kc_report),	  offsetof(struct ktask_ctl, kc_trace),
-		offsetof(struct ktask_ctl, kc_identity),
+		offsetof(struct ktask_ctl, kc_iter_func),   offsetof(struct ktask_ctl, kc_max_threads),
+		offsetof(struct ktask_ctl, kc_align),	    offsetof(struct ktask_ctl, kc_poll_func),
+		offsetof(struct ktask_ctl, kc_report),	    offsetof(struct ktask_ctl, kc_trace),
+		offsetof(struct ktask_ctl, kc_identity),    offsetof(struct ktask_ctl, kc_call_ns),
+		offsetof(struct ktask_ctl, kc_shares_lock),
 	};
 
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
 		atomic_size_t n = 0;
+		struct ktask_ctl taken;
 		DEFINE_KTASK_CTL(ctl, count, &n, 1);
 
 		ctl.kc_iter_func = ends[i] <= offsetof(struct ktask_ctl, kc_iter_func) ? never : ktask_iter_range;
 		ctl.kc_struct_size = ends[i];
 		memset((char *)&ctl + ends[i], 0xff, sizeof(ctl) - ends[i]);
+		memset(&taken, 0xff, sizeof(taken));
+		CHECK(take_ctl(&taken, &ctl) == 0 && taken.kc_iter_func == ktask_iter_range);
+		taken.kc_iter_func = NULL;
+		CHECK(is_nothing((char *)&taken + ends[i], sizeof(taken) - ends[i]));
 		CHECK(ktask_run(AT(0), UNITS, &ctl) == KTASK_RETURN_SUCCESS);
 		CHECK(n == UNITS);
 	}

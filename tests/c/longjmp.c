@@ -199,13 +199,34 @@ static int leave_last(void *start, void *end, void *arg)
 	return KTASK_RETURN_SUCCESS;
 }
 
-/* The seat that the caller took goes back with its next run. */
+/* The seat that the caller took goes back with its next run in that place. */
 static void keeps_no_seat(void)
 {
 	setenv("KTASK_WAKE_NS", "0", 1);
 	run_until_left(leave_last, 0);
 	CHECK(callers_seats() == 1);
 	run_until_left(leave_alone, 1);
+	CHECK(callers_seats() == 0);
+}
+
+/* The caller makes a run in its chunk, and leaves that one only. */
+static int leave_inner(void *start, void *end, void *arg)
+{
+	(void)start, (void)end, (void)arg;
+	run_until_left(leave_last, 0);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* Or with its next run that is less deep. */
+static void keeps_no_seat_of_an_inner_run(void)
+{
+	DEFINE_KTASK_CTL(ctl, leave_inner, NULL, 1);
+
+	setenv("KTASK_WAKE_NS", "0", 1);
+	ktask_ctl_set_max_threads(&ctl, 1);
+	CHECK(ktask_run(AT(0), 1, &ctl) == KTASK_RETURN_SUCCESS);
+	CHECK(callers_seats() == 1);
+	check_library();
 	CHECK(callers_seats() == 0);
 }
 
@@ -275,8 +296,10 @@ static void is_another_stack(void)
 int main(void)
 {
 	if (sysconf(_SC_NPROCESSORS_ONLN) > 1 &&
-	    !UNDER_TSAN) /* which sees helpers on the stack, from before they left */
+	    !UNDER_TSAN) { /* which sees helpers on the stack, from before they left */
 		in_child(keeps_no_seat);
+		in_child(keeps_no_seat_of_an_inner_run);
+	}
 	use_helpers(1); /* another one would come to the stack that is gone */
 	for (int i = 0; i < rounds(10, 3); i++) {
 		is_told(next_run);

@@ -321,7 +321,7 @@ static void be_on_the_way_out(void)
 static void meets_the_last_one(void)
 {
 	struct table_user users[1];
-	char why[TABLE_WHY];
+	char why[LIMITS_WHY];
 	pid_t child;
 
 	CHECK(pipe(parent_to_child) == 0 && pipe(child_to_parent) == 0);
@@ -333,11 +333,11 @@ static void meets_the_last_one(void)
 	receive_from(child_to_parent);
 	CHECK(table_users(door, users, 1, why) == 0);
 	for (int i = 0; i < 3; i++) /* not for so long that it gives up */
-		CHECK(!run(add_slowly) && !limits_joined() && !limits_why_alone());
+		CHECK(!run(add_slowly) && !limits_joined() && !limits_why_alone(why));
 	send_to(parent_to_child);
 	check_child(child);
 	run_until_helped();
-	CHECK(limits_joined() && !limits_why_alone());
+	CHECK(limits_joined() && !limits_why_alone(why));
 }
 
 /* ---- the door is closed --------------------------------------------------------------------------------------- */

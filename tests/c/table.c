@@ -233,7 +233,7 @@ static void nonsense_in_the_door(void)
 		for (size_t j = 0; j < sizeof(bytes); j++)
 			bytes[j] = (char)rand();
 		if (i % 2)
-			memcpy(bytes, "ktask\0\0\0\1\0\0", 12);
+			memcpy(bytes, "ktask\0\0\0\2\0\0", 12); /* of this version */
 		write_door(bytes, (size_t)(i * 10));
 		in_child(joins);
 	}
@@ -246,7 +246,8 @@ static void wrong_segments(void)
 		char magic[8];
 		uint32_t version;
 		int32_t segment;
-	} record = { "ktask", TABLE_VERSION, 0 };
+		uint64_t ipc_namespace;
+	} record = { "ktask", TABLE_VERSION, 0, 0 };
 	struct table *t;
 
 	at("wrong");
@@ -285,7 +286,7 @@ static void spoilt_behind_a_member(void)
 	CHECK(truncate(door, 0) == 0);
 	in_child(stays_alone);
 	CHECK(describes_processes("\"reason\": \"it is in use by processes of another version"));
-	write_door("ktask\0\0\0\2\0\0\0\0\0\0\0", 16); /* another version */
+	write_door("ktask\0\0\0\1\0\0\0\0\0\0\0", 16); /* another version */
 	in_child(stays_alone);
 	atomic_store(&m.table->seats[MAX_CPUS - 1], (uint32_t)m.row + 1);
 	table_reclaim(&m);
@@ -397,10 +398,20 @@ static void busy(void)
 
 /* ---- namespaces ----------------------------------------------------------------------------------------------- */
 
-static void joins_in_another_ipc_namespace(void)
+/* It knows at once, and tells before it has tried; and not only when it has waited for that table to vanish. */
+static void stays_alone_in_another_ipc_namespace(void)
 {
-	if (unshare(CLONE_NEWIPC) == 0)
-		use(false);
+	const char *other = "\"reason\": \"it is in use by processes of another IPC namespace\"";
+	struct member m;
+	char why[TABLE_WHY];
+
+	if (unshare(CLONE_NEWIPC) != 0)
+		return;
+	CHECK(table_join(&m, door, why) == TABLE_REFUSED);
+	CHECK(describes_processes(other));
+	CHECK(describes(other));
+	use(false);
+	CHECK(describes(other));
 }
 
 static void in_another_ipc_namespace(void)
@@ -410,7 +421,7 @@ static void in_another_ipc_namespace(void)
 
 	at("ipc");
 	CHECK(table_join(&m, door, why) == TABLE_JOINED);
-	in_child(joins_in_another_ipc_namespace);
+	in_child(stays_alone_in_another_ipc_namespace);
 	table_leave(&m);
 }
 

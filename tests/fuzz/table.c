@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RECORD = 16, ENTRY = 2 + 4 };
+enum { RECORD = 24, ENTRY = 2 + 4 };
 
 static char door[] = "/tmp/ktask-fuzz-XXXXXX";
 static char why[TABLE_WHY];

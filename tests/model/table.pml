@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * table.pml: processes that come into the table, take seats in it, clear up after each other and are killed, as told at
- * the top of csrc/table.c and with the names and step numbers used there. A process may die at any step; the kernel takes
+ * the top of csrc/table.c (but for coming back, 7) and with the names and step numbers used there. A process may die at any step; the kernel takes
  * its memory then, and its locks later. Checked: no two living processes have a helper on the same CPU, nobody loses a
  * seat that it has, no more of them have a helper at work than a quota allows (limits.c, steps 6 and 7; one CPU, for all
  * processes), what the dead have left is free once a survivor has cleared up, and nobody is kept out but for want of a
- * row, or of a segment that is there and cannot be attached. Nobody ever waits: every lock is only tried.
+ * row, or by processes of another namespace, whose segment cannot be attached. Nobody ever waits: every lock is only tried.
  *
  * A thread of each process stands for all of them, since limits.c lets one at a time clear up or come in. A compare-and-swap
  * is one step, and so is each try for a lock, attaching a segment, and its vanishing with the last process that had it.
@@ -15,7 +15,7 @@
  * CONFIG three processes, one row, two die: -DPROCESSES=3 -DROWS=1 -DSEATS=1 -DSITS=1 -DKILLS=2
  * CONFIG three processes under a quota of one CPU: -DPROCESSES=3 -DROWS=3 -DSEATS=2 -DSITS=1 -DKILLS=0 -DQUOTA=1
  * CONFIG two processes under a quota, one dies: -DPROCESSES=2 -DROWS=2 -DSEATS=2 -DSITS=2 -DKILLS=1 -DQUOTA=1
- * CONFIG one of three cannot attach what others made: -DPROCESSES=3 -DROWS=2 -DSEATS=1 -DSITS=1 -DKILLS=0 -DFOREIGN
+ * CONFIG one of three is in another IPC namespace: -DPROCESSES=3 -DROWS=2 -DSEATS=1 -DSITS=1 -DKILLS=1 -DFOREIGN
  *
  * BUG 1: whoever comes in unlocks byte 0 before it has a row (2, 5)
  * BUG 2: whoever cannot attach a segment makes another one, whether or not somebody has a row (4)
@@ -34,7 +34,15 @@
 #define NO_ROW 127 /* a seat that is taken, but nobody knows by whom */
 #define bit(p) (1 << (p))
 
+#ifdef FOREIGN
+#define NAMESPACE (me == 0 -> 1 : 0)
+#else
+#define NAMESPACE 0
+#endif
+#define IS_FOREIGN (record > 0 && segment[(record > 0 -> record - 1 : 0)].namespace != NAMESPACE)
+
 typedef segment_t {
+	byte namespace; /* where it can be attached; stands in the record, too */
 	byte attached; /* by which processes; 0: there is no such segment */
 	byte seats[SEATS]; /* 0, or the row's number plus 1 */
 };
@@ -206,11 +214,8 @@ again:	skip;
 	/* Step 3. */
 	seen = record;
 	d_step {
-#ifdef FOREIGN
-		ok = seen > 0 && segment[(seen > 0 -> seen - 1 : 0)].attached != 0 && me != 0;
-#else
-		ok = seen > 0 && segment[(seen > 0 -> seen - 1 : 0)].attached != 0;
-#endif
+		ok = seen > 0 && segment[(seen > 0 -> seen - 1 : 0)].attached != 0 &&
+			segment[(seen > 0 -> seen - 1 : 0)].namespace == NAMESPACE;
 		if
 		:: ok -> mine = seen - 1; segment[mine].attached = segment[mine].attached | bit(me)
 		:: else
@@ -228,20 +233,21 @@ again:	skip;
 		i = 0;
 		do
 #if BUG != 2
-		:: i < ROWS && writer[i] != 0 ->
-#if !defined(FOREIGN) && BUG != 12
+#if BUG == 12
+		:: i < ROWS && writer[i] != 0 -> goto out
+#else
+		:: i < ROWS && writer[i] != 0 && IS_FOREIGN -> goto out
+		:: i < ROWS && writer[i] != 0 && !IS_FOREIGN ->
 			/* There is no such segment any more. */
 			d_step { i = 0; coming_in = (coming_in == me + 1 -> 0 : coming_in) };
 			goto again
-#else
-			goto out
 #endif
 		:: i < ROWS && writer[i] == 0 -> i++
 #endif
 		:: i == ROWS || BUG == 2 -> i = 0; break
 		od;
 		skip;
-		d_step { mine = made; made++; segment[mine].attached = bit(me) };
+		d_step { mine = made; made++; segment[mine].attached = bit(me); segment[mine].namespace = NAMESPACE };
 		record = mine + 1
 	fi;
 
@@ -289,9 +295,7 @@ again:	skip;
 	:: else -> goto end_done
 	od;
 out:	skip; /* there is none to be had */
-#ifndef FOREIGN
-	assert(seen == ROWS);
-#endif
+	assert(seen == ROWS || IS_FOREIGN);
 	d_step {
 		if
 		:: coming_in == me + 1 -> coming_in = 0

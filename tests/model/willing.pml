@@ -4,18 +4,20 @@
  * leaves (leave in csrc/helper.c) or is sent home (dismiss) meanwhile. Checked: when all is over, every helper is back at
  * its own nice, and it is so whenever it is nobody's and no caller is about to will or restore: so no priority is kept. And
  * whoever is called is on its own CPUs, unless a caller is just about to lend it another, or to mark it: then it has the mark
- * by which it will be placed anew the time after.
+ * by which it will be placed anew the time after. Where members of teams share a lock, no helper is found back at the usual
+ * nice while it works, unless a caller is about to will or restore.
  *
  * How helpers are called is in pool.pml; here a call, an answer and a dismissal are one step each.
  *
  * It is not checked that a willed helper keeps what it was lent until it leaves, since that does not hold: a caller that
  * found the helper gone restores it, and by then it may have been called by another team and willed anew. That caller
- * looks again within POLL_NS and wills it once more.
+ * looks again within POLL_NS and wills it once more. What the helper has given itself it keeps.
  *
  * CONFIG two callers, one helper: -DCALLERS=2 -DHELPERS=1 -DRUNS=2
  * CONFIG one caller, two helpers: -DCALLERS=1 -DHELPERS=2 -DRUNS=2
  * CONFIG three callers, one helper: -DCALLERS=3 -DHELPERS=1 -DRUNS=1
  * CONFIG two callers that lend their CPUs only: -DCALLERS=2 -DHELPERS=1 -DRUNS=2 -DUNPRIVILEGED
+ * CONFIG two callers, one helper, that share a lock: -DCALLERS=2 -DHELPERS=1 -DRUNS=2 -DSHARES_LOCK
  * CONFIG members of a team call helpers too: -DCALLERS=1 -DHELPERS=2 -DRUNS=1 -DMEMBERS_CALL
  *
  * BUG 1: the caller does not look whether the helper has left
@@ -26,9 +28,13 @@
  * BUG 6: who takes the mark of a lent CPU does not have the helper placed anew
  * BUG 7: a mark takes the place of the one that was there
  * BUG 8: who calls a helper does not look whether a mark is left
+ * BUG 9: to restore is to give the usual nice, whatever the helper has given itself
+ * BUG 10: who restores does not look whether the helper has changed its nice meanwhile
+ * BUG 11: the helper gives itself its nice first and writes it then
  */
 #define OWN_NICE 19
 #define LENT_NICE 0
+#define CALLERS_NICE 5 /* what a helper gives itself where all share a lock */
 
 /* helper->lent */
 #define LENT_PRIORITY 1
@@ -37,6 +43,7 @@
 typedef helper_t {
 	bool called, running;
 	byte team, lent;
+	byte own = OWN_NICE; /* helper->nice */
 	byte nice = OWN_NICE;
 	bool placed;	 /* helper->placed: it need not be placed at the next call */
 	bool real_strays /* on a CPU that was lent to it */
@@ -54,6 +61,30 @@ byte finished;
 #define at_home(h) (helper[h].nice == OWN_NICE && \
 	(!helper[h].real_strays || !helper[h].placed || (helper[h].lent & LENT_CPU)))
 
+/* Step 11. Relies on "own". */
+#if BUG == 9
+#define restore(h) helper[h].nice = OWN_NICE
+#elif BUG == 10
+#define restore(h) own = helper[h].own; d_step { helper[h].nice = own; own = 0 }
+#else
+#define restore(h) \
+	own = helper[h].own; \
+	do \
+	:: helper[h].nice = own; \
+		if \
+		:: helper[h].own == own -> break \
+		:: else -> own = helper[h].own \
+		fi \
+	od; \
+	own = 0
+#endif
+
+#if BUG == 11
+#define change_nice(h, n) helper[h].nice = n; helper[h].own = n
+#else
+#define change_nice(h, n) helper[h].own = n; helper[h].nice = n
+#endif
+
 /* What is in "lent", which is forgotten. */
 #if BUG == 6
 #define NOT_PLACED skip
@@ -62,7 +93,7 @@ byte finished;
 #endif
 #define take_back(h) \
 	if \
-	:: lent & LENT_PRIORITY -> helper[h].nice = OWN_NICE \
+	:: lent & LENT_PRIORITY -> restore(h) \
 	:: else \
 	fi; \
 	d_step { NOT_PLACED; lent = 0 }
@@ -176,7 +207,7 @@ inline will_one(t)
 			helper[h].lent = 0;
 #endif
 			if
-			:: lent & LENT_PRIORITY -> helper[h].nice = OWN_NICE
+			:: lent & LENT_PRIORITY -> restore(h)
 			:: else
 			fi
 		fi;
@@ -191,7 +222,7 @@ inline will_one(t)
 
 proctype caller(byte me)
 {
-	byte runs, h, bits, lent;
+	byte runs, h, bits, lent, own;
 	bool mine, ok;
 
 	do
@@ -213,16 +244,23 @@ proctype caller(byte me)
 
 proctype helper_main(byte me)
 {
-	byte team, h, lent;
+	byte team, h, lent, own;
 
 end_await_call:
 	do
 	:: atomic { helper[me].called -> helper[me].called = false; helper[me].running = true; team = helper[me].team };
+#ifdef SHARES_LOCK
+		change_nice(me, CALLERS_NICE);
+		assert(real_willing > 0 || helper[me].nice != OWN_NICE);
+#endif
 #ifdef MEMBERS_CALL
 		if
 		:: call(team)
 		:: skip
 		fi;
+#endif
+#ifdef SHARES_LOCK
+		assert(real_willing > 0 || helper[me].nice != OWN_NICE);
 #endif
 		/* leave */
 #if BUG == 2
@@ -237,6 +275,9 @@ end_await_call:
 		h = me;
 		take_back(h);
 		h = 0;
+#ifdef SHARES_LOCK
+		change_nice(me, OWN_NICE);
+#endif
 		helper[me].running = false;
 		atomic { idle = idle | bit(me); team = 0 }
 	od

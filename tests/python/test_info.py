@@ -63,6 +63,19 @@ def test_what_it_tells_is_so() -> None:
     assert info["reason"] is None
 
 
+def told_before_the_first_run(reason: str) -> None:
+    table = ktask.info()["table"]
+    assert table["joined"] is False
+    assert reason in table["reason"]
+
+
+def test_a_table_that_cannot_be_used_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("elsewhere")
+    fresh(told_before_the_first_run, "Too many levels of symbolic links", KTASK_TABLE=str(tmp_path / "link"))
+    fresh(told_before_the_first_run, "KTASK_TABLE=off", KTASK_TABLE="off")
+    fresh(told_before_the_first_run, "KTASK_HELPERS", KTASK_TABLE=str(tmp_path / "none"), KTASK_HELPERS="1")
+
+
 def test_running_helpers_are_counted() -> None:
     seen: list[int] = []
     main, together = threading.get_ident(), threading.Barrier(2)

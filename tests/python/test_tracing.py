@@ -353,6 +353,7 @@ def test_an_explanation_of_two_threads() -> None:
     text = str(ktask.explain())
     assert "2 chunks on 2 threads" in text
     assert "came" in text
+    assert "helpers of other processes are not counted" in text
 
 
 def test_an_explanation_of_a_failure() -> None:
