@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "futex.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -37,16 +38,30 @@ static struct facts known;
 static struct cgroup cgroup;
 static struct power_files power_files;
 
+/* Could the thread that has the lock be cancelled? Not now: reading a file would end it, and the lock with it. */
+static int cancellable;
+
 /* Acquires what the one before did; unlock releases it. */
 static bool try_lock(void)
 {
-	return atomic_exchange_explicit(&busy, 1, memory_order_acquire) == 0;
+	int before;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	if (atomic_exchange_explicit(&busy, 1, memory_order_acquire) != 0) {
+		pthread_setcancelstate(before, NULL);
+		return false;
+	}
+	cancellable = before;
+	return true;
 }
 
 static void unlock(void)
 {
+	int before = cancellable;
+
 	atomic_store_explicit(&busy, 0, memory_order_release);
 	futex_wake(&busy);
+	pthread_setcancelstate(before, NULL);
 }
 
 static int lowest(const struct cpus *cpus)

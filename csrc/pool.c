@@ -385,8 +385,12 @@ bool pool_start(void)
 	enum pool_state state = atomic_load_explicit(&pool.state, memory_order_acquire);
 
 	if (state == NOT_STARTED) {
+		int cancellable;
+
 		/* Before the lock is ever taken, or a child could inherit it locked. */
 		pthread_once(&once, handle_forks);
+		/* To open a file would end a thread that is being cancelled, and it has the lock. */
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable);
 		pthread_mutex_lock(&pool.starting);
 		state = atomic_load_explicit(&pool.state, memory_order_relaxed);
 		if (state == NOT_STARTED) {
@@ -395,6 +399,7 @@ bool pool_start(void)
 			atomic_store_explicit(&pool.state, state, memory_order_release);
 		}
 		pthread_mutex_unlock(&pool.starting);
+		pthread_setcancelstate(cancellable, NULL);
 	}
 	return state == STARTED;
 }

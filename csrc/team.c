@@ -39,10 +39,13 @@ void team_init(struct team *team, team_work *work, unsigned max)
 static bool join(void)
 {
 	bool joined = limits_joined();
+	int cancellable;
 
 	if (!joined && pthread_mutex_trylock(&pool.starting) == 0) {
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable); /* as in pool_start */
 		joined = limits_join();
 		pthread_mutex_unlock(&pool.starting);
+		pthread_setcancelstate(cancellable, NULL);
 		limits_warn();
 	}
 	return joined;
