@@ -210,6 +210,22 @@ def numpy_calls_table(file: Path) -> str:
     return markdown(lines)
 
 
+def numpy_small_table(file: Path) -> str:
+    """What a call of small arrays costs more than NumPy's own, and nanoseconds of that: bench/numpy_calls.py."""
+    turns: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for r in read(file):
+        turns.setdefault((r["call"], int(r["elements"])), []).append((float(r["numpy_ns"]), float(r["ktask_ns"])))
+    lines = [["", *(f"{n:,}" for n in numpy_calls.SMALL_SIZES)]]
+    for call in numpy_calls.SMALL_CALLS:
+        cells = []
+        for n in numpy_calls.SMALL_SIZES:
+            more = statistics.median(ktask / numpy for numpy, ktask in turns[call, n]) - 1
+            ns = statistics.median(ktask - numpy for numpy, ktask in turns[call, n])
+            cells.append(f"{more:+.1%} ({ns:+.0f} ns)")
+        lines.append([f"`{call}`", *cells])
+    return markdown(lines)
+
+
 def executor_table(file: Path) -> str:
     """Microseconds per call, but for the last line: bench/executor.py."""
     us: dict[tuple[str, str], list[float]] = {}
@@ -249,6 +265,7 @@ OTHERS: dict[str, tuple[str, Callable[[Path], str]]] = {  # name: file, what mak
     "processes": ("processes-2cpu-kvm.csv", lambda file: markdown(processes.lines(read(file)))),
     "memory-clients": ("memory-2cpu-kvm.csv", memory_table),
     "numpy-calls": ("numpy-calls-2cpu-kvm.csv", numpy_calls_table),
+    "numpy-small": ("numpy-calls-2cpu-kvm.csv", numpy_small_table),
     "executor": ("executor-2cpu-kvm.csv", executor_table),
     "tracing": ("tracing-2cpu-kvm.csv", tracing_table),
 }

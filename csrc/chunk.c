@@ -340,7 +340,7 @@ static uint64_t hash(const void *identity)
  */
 enum { SOON = 8, LATER = 128 };
 
-EACH_RUN struct cost cost_measured(size_t units, uint64_t ns, struct cost known)
+HOT struct cost cost_measured(size_t units, uint64_t ns, struct cost known)
 {
 	struct cost cost = { (double)(ns ? ns : 1) / (double)units,
 			     known.flags & ~(unsigned)(COST_ROUGH | COST_CONFIRMED) };
@@ -358,7 +358,7 @@ EACH_RUN struct cost cost_measured(size_t units, uint64_t ns, struct cost known)
 	return cost;
 }
 
-EACH_RUN struct cost cost_recall(const void *identity)
+HOT struct cost cost_recall(const void *identity)
 {
 	uint64_t h = hash(identity), entry = atomic_load_explicit(&costs[h >> (64 - COST_BITS)], memory_order_relaxed);
 	uint32_t bits = (uint32_t)entry;
@@ -382,7 +382,7 @@ static bool is_known(struct cost cost, struct cost known)
 	       (cost.flags & COST_ROUGH || cost.ns_per_unit < known.ns_per_unit * (1 + ABOUT));
 }
 
-EACH_RUN void cost_remember(const void *identity, struct cost cost, struct cost known)
+HOT void cost_remember(const void *identity, struct cost cost, struct cost known)
 {
 	uint64_t h = hash(identity);
 	uint32_t bits;
@@ -402,7 +402,7 @@ EACH_RUN void cost_remember(const void *identity, struct cost cost, struct cost 
 	atomic_store_explicit(&costs[h >> (64 - COST_BITS)], (h & UINT32_MAX) << 32 | bits, memory_order_relaxed);
 }
 
-EACH_RUN void cost_learn(const void *identity, size_t units, uint64_t ns, struct cost known)
+HOT void cost_learn(const void *identity, size_t units, uint64_t ns, struct cost known)
 {
 	double all = known.ns_per_unit * (double)units;
 

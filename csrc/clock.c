@@ -31,7 +31,7 @@ static uint64_t rate_since(uint64_t ticks, uint64_t ns)
 	return rate < SLOWEST ? (uint64_t)rate : 0;
 }
 
-EACH_RUN uint64_t clock_set_watch(void)
+HOT uint64_t clock_set_watch(void)
 {
 	uint64_t before = clock_ticks(), ns = clock_of(CLOCK_MONOTONIC), took = clock_ticks() - before;
 	uint64_t ticks = before + took / 2;

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <string.h>
 
-EACH_RUN int take_ctl(struct ktask_ctl *to, const struct ktask_ctl *from)
+HOT int take_ctl(struct ktask_ctl *to, const struct ktask_ctl *from)
 {
 	size_t size;
 
@@ -32,7 +32,7 @@ EACH_RUN int take_ctl(struct ktask_ctl *to, const struct ktask_ctl *from)
 	return to->kc_thread_func && to->kc_min_chunk_size ? 0 : -EINVAL;
 }
 
-EACH_RUN int check_nodes(const struct ktask_node *nodes, size_t nr_nodes)
+HOT int check_nodes(const struct ktask_node *nodes, size_t nr_nodes)
 {
 	if (nr_nodes > KTASK_MAX_NODES)
 		return -E2BIG;

@@ -80,7 +80,7 @@ const void *run_identity(const struct run *run)
 	return run->ctl.kc_identity ? run->ctl.kc_identity : thread_func.address;
 }
 
-EACH_RUN void heartbeat_recall(struct run *run)
+HOT void heartbeat_recall(struct run *run)
 {
 	run->known = cost_recall(run_identity(run));
 	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
@@ -109,7 +109,7 @@ static double price(const struct run *run)
 	return wake + calls_price(run);
 }
 
-EACH_RUN size_t heartbeat_ahead(const struct run *run, const struct ktask_node *node)
+HOT size_t heartbeat_ahead(const struct run *run, const struct ktask_node *node)
 {
 	double ns_per_unit = run->known.ns_per_unit, ns = ns_per_unit * (double)node->kn_task_size, worth, least;
 	size_t min = run->ctl.kc_min_chunk_size;
@@ -129,12 +129,12 @@ EACH_RUN size_t heartbeat_ahead(const struct run *run, const struct ktask_node *
 	return ((size_t)(least / ns_per_unit / (double)min) + 1) * min;
 }
 
-EACH_RUN bool heartbeat_is_due(const struct run *run, uint64_t now)
+HOT bool heartbeat_is_due(const struct run *run, uint64_t now)
 {
 	return (double)(now - run->begin) >= price(run);
 }
 
-EACH_RUN void heartbeat_end_ahead(const struct run *run, uint64_t now)
+HOT void heartbeat_end_ahead(const struct run *run, uint64_t now)
 {
 	uint64_t ns = now - run->begin;
 	double known = run->known.ns_per_unit * (double)run->ahead.units;

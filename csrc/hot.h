@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * hot.h: the functions that the shortest runs go through lie side by side. After a pause their cache lines and pages have to be
- * fetched anew, and that is most of what such a run costs.
+ * hot.h: the functions of all files that the shortest runs go through, and NumPy's calls on small arrays, lie side by side. After a
+ * pause their cache lines and pages have to be fetched anew, and that is most of what such a call costs.
  */
 #ifndef KTASK_HOT_H
 #define KTASK_HOT_H
 
-#define EACH_RUN __attribute__((hot))
+#if defined(__GNUC__)
+#define HOT __attribute__((hot))
+#else
+#define HOT
+#endif
 
 #endif

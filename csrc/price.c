@@ -51,17 +51,17 @@ static void set(_Atomic uint32_t *word, uint32_t value)
 		atomic_store_explicit(word, value, memory_order_relaxed);
 }
 
-EACH_RUN uint64_t price_wake_ns(void)
+HOT uint64_t price_wake_ns(void)
 {
 	return get(&price.wake_ns);
 }
 
-EACH_RUN uint64_t price_answer_ns(void)
+HOT uint64_t price_answer_ns(void)
 {
 	return get(&price.answer_ns);
 }
 
-EACH_RUN uint64_t price_warm_ns(void)
+HOT uint64_t price_warm_ns(void)
 {
 	return get(&price.warm_ns);
 }

@@ -393,7 +393,7 @@ static __attribute__((noinline)) int run_prepared(struct run *run, struct ktask_
 	return error;
 }
 
-EACH_RUN int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *ctl)
+HOT int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_ctl *ctl)
 {
 	struct run run;
 	int error;
@@ -417,7 +417,7 @@ EACH_RUN int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct kt
 	return run_prepared(&run, nodes, nr_nodes);
 }
 
-EACH_RUN int ktask_run(void *start, size_t task_size, struct ktask_ctl *ctl)
+HOT int ktask_run(void *start, size_t task_size, struct ktask_ctl *ctl)
 {
 	/* On the caller's node first: that is where a team without a node calls its helpers. */
 	struct ktask_node node = { .kn_start = start, .kn_task_size = task_size, .kn_nid = NUMA_NO_NODE };

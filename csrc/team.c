@@ -129,7 +129,7 @@ static bool is_lingering(const struct helper *h)
 	return (atomic_load_explicit(&h->word, memory_order_relaxed) & (STATE | CALLED)) == LINGERING;
 }
 
-EACH_RUN bool pool_is_warm(void)
+HOT bool pool_is_warm(void)
 {
 	return partner && is_lingering(partner) && atomic_load_explicit(&partner->awake, memory_order_relaxed);
 }

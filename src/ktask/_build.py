@@ -132,6 +132,7 @@ extern arg_func const py_argmin, py_argmax;
 struct numpy_arrfuncs *py_arrfuncs(void **array_api, void *dtype);
 void py_watch_calls(void *numpys_vectorcall, void *ndarray_type, void *split_function, void **ufunc_api);
 extern void *const py_call_ufunc;
+extern void *const py_arrays_functions;
 
 struct numpy_memory { char name[127]; ...; };
 struct numpy_memory *buffers_before(const struct numpy_memory *numpys, bool huge);
@@ -376,6 +377,8 @@ NUMPY_SOURCE = """
 #include "loops.h"
 
 #include "calls.h"
+
+#include "arrays.h"
 
 struct ktask_report *(*const loops_report)(void) = py_last_report;
 

@@ -134,10 +134,12 @@ class Loop:
         if run is None or type(n) is not int or not 0 <= n <= MAX_SIZE:
             return self._call(n_or_range, arguments)
         try:  # as it mostly is
-            result = run(n, 0, *arguments)
+            error = run(n, 0, *arguments)
         except Exception as e:
             self._explain(e, arguments)
-        error, value = result if self.accumulators else (result, None)
+        value = None
+        if self.accumulators:
+            error, value = error
         if error:
             raise self._failure(error, range(n))
         return value

@@ -19,6 +19,7 @@ NumPy itself where it is an array.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import sys
@@ -46,7 +47,7 @@ _PLACEMENTS = {
 
 def clear(buffer: Any) -> None:
     """Sets all bytes to zero."""
-    if _is_small_array(buffer) and buffer.dtype.kind in "iufc":
+    if _Quick.is_small(buffer) or (_is_small_array(buffer) and buffer.dtype.kind in "iufc"):
         buffer.fill(0)
         return
     data = _writable(buffer, "buffer")
@@ -58,7 +59,7 @@ def fill(buffer: Any, value: object) -> None:
 
     ``value`` is turned into the array's dtype as NumPy does it.
     """
-    if _is_small_array(buffer):
+    if _Quick.is_small(buffer) or _is_small_array(buffer):
         buffer.fill(value)
         return
     data = _writable(buffer, "buffer")
@@ -77,7 +78,7 @@ def fill(buffer: Any, value: object) -> None:
 
 def copy(to: Any, source: Any) -> None:
     """Copies all bytes of ``source``, which is as large and of the same dtype, and does not overlap ``to``."""
-    if _is_small_array(to) and _are_alike(to, source):
+    if _Quick.are_alike(to, source) or (_is_small_array(to) and _are_alike(to, source)):
         to[...] = source
         return
     ours, theirs = _writable(to, "to"), _readable(source, "source")
@@ -173,17 +174,41 @@ def _made(shape: int | tuple[int, ...], dtype: DTypeLike, placement: Placement) 
 # ---- what was handed over ---------------------------------------------------------------------------------------
 
 
+class _Quick:
+    """What tells the commonest small arrays within nanoseconds: arrays.h, from the first call on that finds NumPy.
+
+    NumPy is not imported for it. What is not among them may still be a small array of other kinds.
+    """
+
+    is_small: Any = lambda array: _Quick.look() and _Quick.is_small(array)
+    are_alike: Any = lambda to, source: _Quick.look() and _Quick.are_alike(to, source)
+    looked = False
+
+    @classmethod
+    def look(cls) -> bool:
+        """Are there others in place of these two now?"""
+        numpy: Any = sys.modules.get("numpy")
+        if cls.looked or not hasattr(numpy, "ndarray"):
+            return False
+        cls.looked = True
+        if sys.implementation.name != "cpython" or not hasattr(lib, "py_arrays_functions"):
+            return False
+        address = int(ffi.cast("uintptr_t", lib.py_arrays_functions))
+        cls.is_small, cls.are_alike = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(address)(numpy.ndarray)
+        return True
+
+
 def _is_small_array(buffer: Any) -> bool:
     numpy = sys.modules.get("numpy")
     return numpy is not None and type(buffer) is numpy.ndarray and buffer.nbytes < SMALL and bool(buffer.flags.forc)
 
 
-def _are_alike(a: Any, b: Any) -> bool:
+def _are_alike(a: Any, b: Any) -> Any:
     """Are they two arrays, each with memory of its own, that differ in their numbers only?"""
     if type(a) is not type(b) or a is b or a.base is not None or b.base is not None:
         return False
-    dtype = a.dtype
-    return bool(dtype == b.dtype and a.shape == b.shape and a.strides == b.strides and not dtype.hasobject)
+    dtype, other = a.dtype, b.dtype
+    return (dtype is other or dtype == other) and a.shape == b.shape and a.strides == b.strides and not dtype.hasobject
 
 
 def _is_fortran(buffer: Any) -> bool:

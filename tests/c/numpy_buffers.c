@@ -115,6 +115,7 @@ static void sizes_change(void)
 	for (size_t mib = 0; mib < 34; mib++)
 		block[mib * MIB / 8] = mib;
 	block = memory->realloc(memory->context, block, 300 * (size_t)MIB);
+	CHECK((uintptr_t)block % (2 * MIB) == 0); /* moved, to where whole pages are */
 	for (size_t mib = 0; mib < 34; mib++)
 		CHECK(block[mib * MIB / 8] == mib);
 	block[299 * MIB / 8] = 1;

@@ -5,12 +5,13 @@
 #include "buffers.h"
 #include "loops.h"
 
-enum { CALLS = 100, SMALL = 1000 };
+enum { CALLS = 100, SMALL = 1000, PAGE = 4096 };
 
 struct ktask_report *(*const loops_report)(void);
 
 static int nr_done, nr_had, nr_given_back;
-static char block[SMALL];
+static _Alignas(PAGE) char block[16 * PAGE];
+static char *released; /* where a page begins, but no large one: as any block may */
 
 static void nothing(char **args, const intptr_t *dimensions, const intptr_t *steps, void *data)
 {
@@ -26,7 +27,7 @@ static void *their_malloc(void *context, size_t size)
 
 static void their_free(void *context, void *memory, size_t size)
 {
-	nr_given_back += context == block && memory == block + 1 && size == SMALL;
+	nr_given_back += context == block && memory == released && size == SMALL;
 }
 
 __attribute__((noinline)) static void small_loops(struct loop *loop)
@@ -41,7 +42,7 @@ __attribute__((noinline)) static void small_blocks(const struct numpy_memory *me
 {
 	for (int i = 0; i < CALLS; i++) {
 		memory->malloc(memory->context, SMALL);
-		memory->free(memory->context, block + 1, SMALL);
+		memory->free(memory->context, released, SMALL);
 	}
 }
 
@@ -50,6 +51,7 @@ int main(void)
 	const struct numpy_memory theirs = { .context = block, .malloc = their_malloc, .free = their_free };
 	struct loop loop = { .func = nothing, .data = block };
 
+	released = block + ((uintptr_t)block / PAGE % 16 == 15 ? 2 : 1) * PAGE;
 	loop_init(&loop);
 	small_loops(&loop);
 	small_blocks(buffers_before(&theirs, true));

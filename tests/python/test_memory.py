@@ -6,6 +6,7 @@ from __future__ import annotations
 import array
 import mmap
 import resource
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from fresh import fresh
 
 from ktask import memory
+from ktask._core import lib
 
 SIZES = [0, 1, 1000, memory.SMALL // 8 - 1, memory.SMALL // 8, 300_001]
 DTYPES = ["f8", "f4", "i2", "u1", "c16", "?", "M8[s]", "S5", "f8,i4"]
@@ -143,24 +145,21 @@ def test_arrays(make: Any, placement: str) -> None:
         assert a.tobytes() == bytes(a.nbytes)
 
 
-def resident(address: int) -> int:
-    """KiB that are there of the mapping that the address is in."""
-    inside = False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        head = line.split()[0]
-        if "-" in head:
-            inside = int(head.split("-")[0], 16) <= address < int(head.split("-")[1], 16)
-        elif inside and line.startswith("Rss:"):
-            return int(line.split()[1])
-    raise AssertionError
+def resident(a: np.ndarray[Any, Any]) -> int:
+    """Bytes of it that are there. (Of the mapping that it is in, others may have a part, next to it.)"""
+    entries = array.array("Q")
+    page = mmap.PAGESIZE
+    with open("/proc/self/pagemap", "rb", buffering=0) as pages:
+        pages.seek(a.__array_interface__["data"][0] // page * entries.itemsize)
+        entries.frombytes(pages.read(a.nbytes // page * entries.itemsize))
+    return sum(entry >> 63 for entry in entries) * page
 
 
 def test_pages_are_there_and_go() -> None:
     a = memory.empty(1 << 20)
-    address = a.__array_interface__["data"][0]
-    before = resident(address)
+    assert resident(a) == 8 << 20
     memory.free(a)
-    assert before - resident(address) >= 8 << 10  # all of them were there
+    assert resident(a) == 0
     assert not a.any()
     memory.fill(a, 1)
     assert a.all()
@@ -219,3 +218,45 @@ def test_several_threads() -> None:
     for thread in threads:
         thread.join()
     assert all((a == i + 0.5).all() for i, a in enumerate(arrays))
+
+
+def test_small_arrays_of_numbers_are_told_at_once() -> None:
+    if not hasattr(lib, "py_arrays_functions") or sys.implementation.name != "cpython":
+        pytest.skip("built without threads, or not CPython")
+    a, b = np.ones(512), np.zeros((2, 3), order="F")
+    memory.fill(a, 1.0)
+    called = []
+    sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        memory.fill(a, 2.5)
+        memory.clear(b)
+        memory.copy(a, np.full(512, 3.0).copy())
+    finally:
+        sys.setprofile(None)
+    assert [name for name in called if name in dir(memory)] == ["fill", "clear", "copy"]
+    assert set(called) & {"_is_small_array", "_are_alike", "_bytes"} == set()
+    assert (a == 3).all()
+
+
+def test_what_is_told_at_once() -> None:
+    quick: Any = memory._Quick
+    quick.is_small(np.ones(1))
+    if not quick.is_small(np.ones(1)):
+        pytest.skip("built without threads, or not CPython")
+
+    class Sub(np.ndarray[Any, Any]):
+        pass
+
+    small = [np.ones(()), np.ones((0, 3)), np.ones((3, 4), "F"), np.ones((2, 3), order="F"), np.ones(32767, "G")]
+    other: list[Any] = [np.ones(32768, "i1"), np.ones((4, 4))[:, :2], np.ones(4)[::2], np.ones(3).view(Sub)]
+    other += [np.ones(3, "O"), np.ones(3, "U1"), np.ones(3, "f8,i4"), np.ones(3, "M8[s]"), np.float64(1), b"abc", None]
+    assert [a for a in small if not quick.is_small(a)] == []
+    assert [a for a in other if quick.is_small(a)] == []
+
+    a = np.ones((3, 4))
+    assert quick.are_alike(a, np.zeros((3, 4)))
+    assert quick.are_alike(np.ones(5), np.zeros(5))
+    unlike: list[Any] = [a, a[:], np.ones((4, 3)), np.ones((3, 4), order="F"), np.ones((3, 4), "f4"), np.ones(12), [1]]
+    assert [b for b in [*unlike, np.ones((3, 4)).view(Sub), np.ones((3, 4), ">f8")] if quick.are_alike(a, b)] == []
+    with pytest.raises(IndexError):
+        quick.are_alike(a)

@@ -18,6 +18,7 @@ import pytest
 
 import ktask
 from ktask._core import lib
+from ktask._numpy import _split
 from ktask._numpy import _tables as tables_module
 
 np: Any = numpy  # what is tested here, its stubs know too little of
@@ -280,6 +281,31 @@ def test_overrides_are_asked(accelerated: None) -> None:
 
 
 # ---- errors ----
+
+
+@pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="NumPy 1")
+def test_what_counts_is_how_large_the_result_is(accelerated: None) -> None:
+    seen = []
+
+    def see(frame: Any, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is _split.split.__code__:
+            seen.append(frame.f_locals["args"][0].shape)
+
+    matrix, row, cube = np.ones((100, 100)), np.ones(100), np.ones((40, 1, 40))
+    sys.setprofile(see)
+    try:
+        matrix + row, row + matrix, cube + row[:40]
+        np.add(matrix, row, out=np.empty((1, 100, 100)))
+        matrix[:, :1] + matrix[:1], np.ones((40, 40)) + cube
+        seen_small = list(seen)
+        np.ones((100, 1)) + np.ones(700)
+        cube + np.ones((50, 40))
+        np.add(row, 1.0, out=np.empty((700, 100)))
+        np.float32(1) + matrix.astype("f4")[:, None, :] + np.ones((8, 1))
+    finally:
+        sys.setprofile(None)
+    assert seen_small == []
+    assert seen == [(100, 1), (40, 1, 40), (100,), (100, 1, 100)]
 
 
 @pytest.fixture(params=["one loop", "split"])

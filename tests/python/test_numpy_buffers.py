@@ -98,7 +98,8 @@ def test_another_allocator_is_left_alone() -> None:
     ffi.buffer(memory)[:] = ffi.buffer(numpys)
     memory.name = b"somebody's"
     _buffers._ours()  # declares PyCapsule_New
-    theirs = ctypes.pythonapi.PyCapsule_New(int(ffi.cast("uintptr_t", memory)), _buffers._NAME, None)
+    name = ctypes.c_char_p(b"mem_handler")
+    theirs = ctypes.pythonapi.PyCapsule_New(int(ffi.cast("uintptr_t", memory)), name, None)
     before = _buffers._exchange(theirs)
     try:
         with ktask.accelerate_numpy():

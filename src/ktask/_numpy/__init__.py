@@ -7,6 +7,7 @@
 ``positions.c``  argmin and argmax
 ``calls.h``   finds large calls that are more than one inner loop
 ``_split``    and makes several calls of them
+``arrays.h``  tells ktask.memory which arrays are small
 ``buffers.c``, ``_buffers``  large arrays' memory, kept for the next ones
 ``_api``      NumPy's C interface
 """

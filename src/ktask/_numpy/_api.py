@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
@@ -22,6 +23,12 @@ def api(module: str, capsule: str) -> Any:
 def multiarray() -> Any:
     """The module that allocates."""
     return import_module("numpy._core.multiarray")
+
+
+def error_state() -> ContextVar[Any]:
+    """What ``np.errstate`` changes (NumPy 2)."""
+    state: ContextVar[Any] = import_module("numpy._core.umath")._extobj_contextvar
+    return state
 
 
 def capsule_pointer(capsule: Any, name: bytes | None) -> int:

@@ -13,21 +13,26 @@ from functools import cache
 from typing import Any
 
 from ktask._core import ffi, lib
-from ktask._numpy._api import NUMPY_2, api, capsule_pointer, multiarray
-
-_NAME = ctypes.c_char_p(b"mem_handler")  # a capsule does not copy its name
+from ktask._numpy._api import NUMPY_2, api, capsule_pointer, error_state, multiarray
 
 _entered: ContextVar[tuple[int, Any]] = ContextVar("ktask._numpy._buffers", default=(0, None))
 """How often this context has entered, and the allocator that it had before."""
 
 
 def enter() -> None:
-    """From now on it is ktask's, in this context; unless somebody else has put in another one than NumPy's own."""
+    """From now on it is ktask's, in this context; unless somebody else has put in another one than NumPy's own.
+
+    Where a context has variables, it is searched for each one that is asked for. Each call of a ufunc asks for the
+    state of np.errstate, which Python remembers if it is there, and searches for if it is not: so it is put there.
+    """
     times, before = _entered.get()
     if times == 0 and NUMPY_2 and lib.py_max_helpers() > 0:
         before = _exchange(_ours()) if _name() == "default_allocator" else None
         lib.buffers_keep(True)
     _entered.set((times + 1, before))
+    if NUMPY_2:
+        errors = error_state()
+        errors.set(errors.get())
 
 
 def leave() -> None:
@@ -60,6 +65,8 @@ def _ours() -> Any:
     numpys = ctypes.cast(int(ffi.cast("uintptr_t", default)), ctypes.py_object).value
     huge = multiarray()._get_madvise_hugepage()
     memory = lib.buffers_before(ffi.cast("struct numpy_memory *", capsule_pointer(numpys, b"mem_handler")), huge)
-    new = ctypes.pythonapi.PyCapsule_New
-    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-    return new(int(ffi.cast("uintptr_t", memory)), _NAME, None)
+    name_of, new = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_New
+    name_of.restype, name_of.argtypes = ctypes.c_void_p, [ctypes.py_object]
+    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    # A capsule does not copy its name. NumPy's is compared at each allocation, as quickly as it lies in memory.
+    return new(int(ffi.cast("uintptr_t", memory)), name_of(numpys), None)

@@ -29,6 +29,7 @@
  */
 #define _GNU_SOURCE
 #include "buffers.h"
+#include "../../../csrc/hot.h"
 
 #include "../../../csrc/cgroup.h"
 #include "../../../csrc/clock.h"
@@ -72,7 +73,14 @@ static _Atomic int used; /* slots, so far: the others are EMPTY. It only grows *
 static _Atomic size_t most_kept;
 static _Atomic uint64_t most_kept_is_stale_at;
 
-static struct numpy_memory theirs, ours = { .name = "ktask", .version = 1 };
+/* One beside the other: NumPy reads ours before it calls, and theirs is not to be another page for small arrays. */
+static struct {
+	struct numpy_memory ours, theirs;
+} memories = { .ours = { .name = "ktask", .version = 1 } };
+
+#define ours   (memories.ours)
+#define theirs (memories.theirs)
+
 static bool asks_for_huge;
 static _Atomic bool keeping;
 
@@ -103,10 +111,10 @@ static struct slot *end_of_used(void)
 	return slots + atomic_load(&used);
 }
 
-/* NumPy's own blocks are hardly ever whole pages. */
+/* NumPy's own blocks hardly ever are where a large page begins: a small one would be searched for at each release. */
 static bool may_be_ours(const void *memory)
 {
-	return (uintptr_t)memory % 4096 == 0;
+	return (uintptr_t)memory % PAGE == 0;
 }
 
 /* The slot of somebody's block; NULL: it is NumPy's. */
@@ -293,19 +301,24 @@ static __attribute__((noinline)) void *allocate_large(size_t size)
 	return memory ? memory : theirs.malloc(theirs.context, size);
 }
 
-static void *allocate(void *context, size_t size)
+static HOT void *allocate(void *context, size_t size)
 {
 	(void)context;
 	return size < LARGE ? theirs.malloc(theirs.context, size) : allocate_large(size);
 }
 
 /* Zeros are what new memory has. */
-static void *allocate_cleared(void *context, size_t nr, size_t size)
+static __attribute__((noinline)) void *allocate_large_cleared(size_t nr, size_t size)
 {
 	void *memory = theirs.calloc(theirs.context, nr, size);
 
-	(void)context;
 	return memory || !buffers_drop() ? memory : theirs.calloc(theirs.context, nr, size);
+}
+
+static void *allocate_cleared(void *context, size_t nr, size_t size)
+{
+	(void)context;
+	return nr < LARGE && size == 1 ? theirs.calloc(theirs.context, nr, 1) : allocate_large_cleared(nr, size);
 }
 
 static __attribute__((noinline)) void release_large(void *memory, size_t size)
@@ -336,13 +349,30 @@ static __attribute__((noinline)) void release_large(void *memory, size_t size)
 		give_back(s);
 }
 
-static void release(void *context, void *memory, size_t size)
+static HOT void release(void *context, void *memory, size_t size)
 {
 	(void)context;
 	if (may_be_ours(memory))
 		release_large(memory, size);
 	else
 		theirs.free(theirs.context, memory, size);
+}
+
+/* Of another size, and where whole pages begin, as all blocks do; NULL: that cannot be done, and nothing has changed. */
+static void *remap(void *memory, size_t has, size_t size)
+{
+	void *room, *moved;
+
+	if (size <= has)
+		return mremap(memory, has, size, 0) == MAP_FAILED ? NULL : memory;
+	room = map(size);
+	if (!room)
+		return NULL;
+	moved = mremap(memory, has, size, MREMAP_MAYMOVE | MREMAP_FIXED, room);
+	if (moved != MAP_FAILED)
+		return moved;
+	munmap(room, size);
+	return NULL;
 }
 
 static void *reallocate(void *context, void *memory, size_t size)
@@ -359,8 +389,8 @@ static void *reallocate(void *context, void *memory, size_t size)
 	has = atomic_load_explicit(&s->size, memory_order_relaxed);
 	whole = whole_pages(size);
 	become(s, TAKEN);
-	moved = mremap(memory, has, whole, MREMAP_MAYMOVE);
-	if (moved == MAP_FAILED) { /* no room, or parts of it are unlike others: locked, or on huge pages */
+	moved = remap(memory, has, whole);
+	if (!moved) { /* no room, or parts of it are unlike others: locked, or on huge pages */
 		become(s, (uintptr_t)memory);
 		moved = allocate(context, size);
 		if (moved) {

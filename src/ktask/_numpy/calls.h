@@ -8,6 +8,8 @@
  *
  * Part of the extension module: it needs Python.h, and NumPy's structures as they have been since 1.0. The GIL is held.
  */
+#include "../../../csrc/hot.h"
+
 #include <Python.h>
 #include <stdbool.h>
 
@@ -66,13 +68,12 @@ static void py_watch_calls(void *numpys_vectorcall, void *ndarray_type, void *sp
 	split = split_function;
 }
 
-static size_t size_of(const struct numpy_array *a)
+/* Of all that a call is given. The flag in nargsf, PY_VECTORCALL_ARGUMENTS_OFFSET, is its highest bit, which is lost. */
+static PyObject *const *end_of(PyObject *const *values, size_t nargsf, PyObject *names)
 {
-	size_t n = 1;
+	PyObject *const *end = (PyObject *const *)((uintptr_t)values + nargsf * sizeof(*values));
 
-	for (int i = 0; i < a->nd; i++)
-		n *= (size_t)a->dimensions[i];
-	return n;
+	return names ? end + Py_SIZE(names) : end;
 }
 
 static bool same_shape(const struct numpy_array *a, const struct numpy_array *b)
@@ -80,44 +81,27 @@ static bool same_shape(const struct numpy_array *a, const struct numpy_array *b)
 	return a->nd == b->nd && memcmp(a->dimensions, b->dimensions, (size_t)a->nd * sizeof(intptr_t)) == 0;
 }
 
-/* Most calls are small, and that is seen at once: vectors and numbers only, of fewer than split_size elements. */
-static bool is_small(PyObject *const *values, size_t nr)
+/* How many elements the result has, if the operands fit together: along each axis, counted from the last one. */
+static size_t size_of_result(PyObject *const *values, size_t nr)
 {
-	for (size_t i = 0; i < nr; i++) {
-		const struct numpy_array *a = (const struct numpy_array *)values[i];
+	size_t size = 1;
 
-		if (Py_TYPE(values[i]) == ndarray && a->nd &&
-		    (a->nd > 1 || (size_t)a->dimensions[0] >= loops_limits.split_size))
-			return false;
-	}
-	return true;
-}
+	for (int axis = 1, nd = 1; axis <= nd; axis++) {
+		size_t length = 1;
 
-/* May the result have split_size elements or more? */
-static bool is_large(PyObject *const *values, size_t nr)
-{
-	const struct numpy_array *largest = NULL;
-	size_t most = 0, other = 1;
+		for (size_t i = 0; i < nr; i++) {
+			const struct numpy_array *a = (const struct numpy_array *)values[i];
 
-	for (size_t i = 0; i < nr; i++) {
-		const struct numpy_array *a = (const struct numpy_array *)values[i];
-		size_t n;
-
-		if (Py_TYPE(values[i]) != ndarray)
-			continue;
-		n = size_of(a);
-		if (n >= loops_limits.split_size)
-			return true;
-		if (n > most) {
-			if (largest)
-				other = most;
-			most = n;
-			largest = a;
-		} else if (largest && n > other && !same_shape(a, largest)) {
-			other = n;
+			if (Py_TYPE(values[i]) != ndarray || a->nd < axis)
+				continue;
+			if (a->dimensions[a->nd - axis] != 1)
+				length = (size_t)a->dimensions[a->nd - axis];
+			if (a->nd > nd)
+				nd = a->nd;
 		}
+		size *= length;
 	}
-	return largest && most * other >= loops_limits.split_size;
+	return size;
 }
 
 /* Has the ufunc a loop for inputs that are all of this type? */
@@ -181,14 +165,17 @@ static PyObject *call_split(PyObject *ufunc, PyObject *const *values, size_t nr,
 	return result;
 }
 
-/* A call that is not small. */
+/* A call that may be large. */
 static __attribute__((noinline)) PyObject *call_large(PyObject *ufunc, PyObject *const *values, size_t nargsf,
-						      PyObject *names, size_t nr, size_t nr_positional)
+						      PyObject *names)
 {
+	size_t nr_positional = nargsf & ~((size_t)1 << (8 * sizeof(size_t) - 1));
+	size_t nr = nr_positional + (names ? (size_t)Py_SIZE(names) : 0);
 	PyObject *both, *result;
 	long flags;
 
-	if (!is_large(values, nr) || loops_inside() || is_one_loop(ufunc, values, nr, nr_positional))
+	if (size_of_result(values, nr) < loops_limits.split_size || loops_inside() ||
+	    is_one_loop(ufunc, values, nr, nr_positional))
 		return numpys_call(ufunc, values, nargsf, names);
 	both = call_split(ufunc, values, nr, nr_positional, names);
 	if (!both)
@@ -209,15 +196,51 @@ static __attribute__((noinline)) PyObject *call_large(PyObject *ufunc, PyObject 
 	return result;
 }
 
-/* What a ufunc's vectorcall is while ktask is installed. */
-static PyObject *call_ufunc(PyObject *ufunc, PyObject *const *values, size_t nargsf, PyObject *names)
+/* The same with matrices, mostly of one shape, and numbers in arrays. size is no less than the result's. */
+static HOT __attribute__((noinline)) PyObject *call_matrices(PyObject *ufunc, PyObject *const *values, size_t nargsf,
+							     PyObject *names)
 {
-	size_t nr_positional = nargsf & ~((size_t)1 << (8 * sizeof(size_t) - 1));
-	size_t nr = nr_positional + (names ? (size_t)Py_SIZE(names) : 0);
+	PyObject *const *v = end_of(values, nargsf, names);
+	const intptr_t *shape = NULL;
+	size_t size = 1;
 
-	if (is_small(values, nr))
-		return numpys_call(ufunc, values, nargsf, names);
-	return call_large(ufunc, values, nargsf, names, nr, nr_positional);
+	while (v != values) {
+		const struct numpy_array *a = (const struct numpy_array *)*--v;
+		const intptr_t *n;
+
+		if (Py_TYPE(*v) != ndarray || a->nd == 0)
+			continue;
+		n = a->dimensions;
+		if (a->nd > 2)
+			return call_large(ufunc, values, nargsf, names);
+		if (a->nd == 1) {
+			size *= (size_t)n[0];
+		} else if (!shape || n[0] != shape[0] || n[1] != shape[1]) {
+			size *= (size_t)n[0] * (size_t)n[1];
+			shape = n;
+		}
+	}
+	if (size >= loops_limits.split_size)
+		return call_large(ufunc, values, nargsf, names);
+	return numpys_call(ufunc, values, nargsf, names);
+}
+
+/*
+ * What a ufunc's vectorcall is while ktask is installed. Most calls are of numbers and vectors of fewer than split_size
+ * elements. They are to notice nothing: so this is all that they go through, which needs no stack, and NumPy finds the
+ * arguments where they are.
+ */
+static HOT PyObject *call_ufunc(PyObject *ufunc, PyObject *const *values, size_t nargsf, PyObject *names)
+{
+	PyObject *const *v = end_of(values, nargsf, names);
+
+	while (v != values) {
+		const struct numpy_array *a = (const struct numpy_array *)*--v;
+
+		if (Py_TYPE(*v) == ndarray && (a->nd != 1 || (size_t)a->dimensions[0] >= loops_limits.split_size))
+			return call_matrices(ufunc, values, nargsf, names);
+	}
+	return numpys_call(ufunc, values, nargsf, names);
 }
 
 /* ---- argmin and argmax ------------------------------------------------------------------------------------------ */

@@ -15,6 +15,7 @@
  * Floating-point state belongs to a thread: a helper works with the caller's (rounding and the like), and the flags
  * that it raises are raised again in the caller.
  */
+#include "../../../csrc/hot.h"
 #include "loops_private.h"
 
 /* A multiple of what any loop does at once, in elements. */
@@ -201,7 +202,7 @@ void loop_init(struct loop *loop)
 	atomic_init(&loop->direct, loops_limits.direct_first);
 }
 
-void loop_call(char **args, const intptr_t *dimensions, const intptr_t *steps, void *loop)
+HOT void loop_call(char **args, const intptr_t *dimensions, const intptr_t *steps, void *loop)
 {
 	struct loop *l = loop;
 

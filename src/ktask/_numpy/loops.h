@@ -30,13 +30,13 @@ enum fold {
 struct loop {
 	inner_loop func;
 	void *data;
+	atomic_size_t direct; /* fewer elements than that are not worth a run. Here, as all that small calls look at */
 	int nin;
 	int nargs;
 	size_t size[LOOP_MAX_ARGS]; /* of an element of each operand, in bytes */
 	enum fold fold;
-	char type;	      /* of a FOLD_PAIRWISE loop's elements: f, d or g, or F, D, G where they are complex */
-	int absorbing;	      /* a one-byte result that nothing changes any more; -1: there is none */
-	atomic_size_t direct; /* fewer elements than that are not worth a run */
+	char type;     /* of a FOLD_PAIRWISE loop's elements: f, d or g, or F, D, G where they are complex */
+	int absorbing; /* a one-byte result that nothing changes any more; -1: there is none */
 	char folds[LOOP_MAX_DEPTH + 1]; /* their addresses stand for reductions cut so many times, see kc_identity */
 };
 
