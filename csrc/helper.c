@@ -250,13 +250,10 @@ void *helper_main(void *arg)
 		    !waited_for_its_own(team, now)) {
 			go_home(h, team, now);
 		} else {
-			if (answer > PREEMPTED_NS / 2) {
-				if (!h->newborn)
-					price_answered(answer);
-				notice_if_strayed(h);
-			} else if (awake) {
+			if (answer <= PREEMPTED_NS / 2 && awake)
 				price_answered_awake(answer);
-			}
+			else if (answer > PREEMPTED_NS / 2 && !h->newborn)
+				price_answered(answer);
 			pthread_cleanup_push(helper_ends, h);
 			team->work(team, h->id, h->node, now);
 			pthread_cleanup_pop(0);
@@ -268,7 +265,10 @@ void *helper_main(void *arg)
 		if (pool_forks() != forks)
 			exit(0);
 		leave(h, team);
-		if (forward) /* now that nobody waits for it any more */
+		/* Now that nobody waits for it any more. */
+		if (answer > PREEMPTED_NS / 2)
+			notice_if_strayed(h);
+		if (forward)
 			change_nice(h, HELPERS_NICE);
 		if (facts_are_stale(false, h->called_at))
 			facts_survey(false);
