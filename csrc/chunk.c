@@ -279,7 +279,7 @@ size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cu
 /*
  * Even units go in batches of one chunk for each thread. Each batch leaves a quarter of what those before it have left,
  * the last one is all (factoring: Hummel, Schonberg and Flynn, 1992; theirs leave half). Which batch it is shows in what
- * remains. Where a thread comes late, or takes a third as long again as the others, the rest makes up for it. Of two
+ * remains. Where a thread comes late, or takes a quarter as long again as the others, the rest makes up for it. Of two
  * threads each has had half of all, and an eighth does as well.
  */
 size_t batch_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,

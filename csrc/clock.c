@@ -15,8 +15,9 @@ enum { LOOK_TICKS = 500 };
 /* How fast the count goes is measured over this time at least, which makes it right to some hundred-thousandths. */
 enum { RATE_NS = 1000000 };
 
-/* No processor's count goes slower: 0.25 GHz. */
+/* No processor's count goes slower: 0.25 GHz. So a watch is never ahead by more than some 4 ms. */
 #define SLOWEST 0x1p34
+enum { AHEAD_NS = 5000000 };
 
 THREAD_LOCAL struct watch watch;
 
@@ -42,7 +43,9 @@ HOT uint64_t clock_set_watch(void)
 		rated_ticks = ticks;
 		rated_ns = ns;
 	}
-	/* To one thread, time does not go backwards: where the watch was ahead, it stands still. */
+	/* To one thread, time does not go backwards: where the watch was ahead, it stands still. Unless it was the system's. */
+	if (told_ns > ns + AHEAD_NS)
+		told_ns = ns;
 	sure = sure && watch.rate && ns >= told_ns;
 	if (told_ns < ns)
 		told_ns = ns;

@@ -41,9 +41,10 @@ uint64_t clock_set_watch(void);
 
 /*
  * CLOCK_MONOTONIC in nanoseconds, by this thread's watch: to look at the system's clock takes some 25 ns, this takes 10. It is
- * right to some tens of ns. Where the processor's counts are not what they should be (they differ between CPUs, or change
- * their rate, or the machine has slept), it is wrong, but only until it is set again, and never for correctness: nothing but
- * decisions and traces come from it. Between two threads time may seem to go backwards by as much: see clock_since.
+ * right to some tens of ns, but may be read earlier than what stands before it: up to 1 us, if that waits for memory. Where the
+ * processor's counts are not what they should be (they differ between CPUs, or change their rate, or the machine has
+ * slept), it is wrong, but only until it is set again, and never for correctness: nothing but decisions and traces come
+ * from it. Between two threads time may seem to go backwards: see clock_since.
  */
 static inline uint64_t clock_ns(void)
 {

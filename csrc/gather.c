@@ -42,7 +42,7 @@ static void dismiss(struct team *team)
 			limits_give_back();
 			give_place_back(team);
 			team->nr_cancelled++;
-			unanswered = clock_ns() - h->called_at;
+			unanswered = clock_since(h->called_at, clock_ns()); /* perhaps by another thread */
 			PROBE2(helper__dismiss, team, h->id);
 			team_trace(team, KTASK_EVENT_DISMISS, h, h->called_at, h->called_at + unanswered, 0);
 			if (!h->newborn)

@@ -111,7 +111,7 @@ static double price(const struct run *run)
 
 HOT size_t heartbeat_ahead(const struct run *run, const struct ktask_node *node)
 {
-	double ns_per_unit = run->known.ns_per_unit, ns = ns_per_unit * (double)node->kn_task_size, worth, least;
+	double ns_per_unit = run->known.ns_per_unit, ns = ns_per_unit * (double)node->kn_task_size, least, chunks;
 	size_t min = run->ctl.kc_min_chunk_size;
 
 	/* Sizes that would be refused go the long way. */
@@ -121,12 +121,13 @@ HOT size_t heartbeat_ahead(const struct run *run, const struct ktask_node *node)
 	if (ns < (double)price_warm_ns())
 		return node->kn_task_size;
 	/* In quick succession runs earn a helper together. And where chunks may end is for the cut to say. */
-	worth = price(run);
-	if (pool_is_warm() || run->begin - short_runs.end <= QUICK_NS || ns >= worth ||
+	if (pool_is_warm() || run->begin - short_runs.end <= QUICK_NS || ns >= price(run) ||
 	    run->ctl.kc_iter_func != ktask_iter_range || run->ctl.kc_align > 1)
 		return 0;
-	least = worth / AHEAD_PARTS > run->floor_ns ? worth / AHEAD_PARTS : run->floor_ns;
-	return ((size_t)(least / ns_per_unit / (double)min) + 1) * min;
+	least = ns / AHEAD_PARTS > run->floor_ns ? ns / AHEAD_PARTS : run->floor_ns;
+	chunks = least / ns_per_unit / (double)min;
+	return least >= ns || chunks * (double)min >= (double)node->kn_task_size ? node->kn_task_size
+										 : ((size_t)chunks + 1) * min;
 }
 
 HOT bool heartbeat_is_due(const struct run *run, uint64_t now)
@@ -134,10 +135,25 @@ HOT bool heartbeat_is_due(const struct run *run, uint64_t now)
 	return (double)(now - run->begin) >= price(run);
 }
 
-HOT void heartbeat_end_ahead(const struct run *run, uint64_t now)
+HOT int heartbeat_why_ahead(const struct run *run, uint64_t now)
 {
-	uint64_t ns = now - run->begin;
+	if (run->ctl.kc_max_threads == 1)
+		return KTASK_WHY_ENOUGH;
+	return heartbeat_is_due(run, now) ? KTASK_WHY_NOT_ASKED : KTASK_WHY_SHORT;
+}
+
+/* If a helper were worth it, could there be one? */
+static bool may_have_helper(const struct run *run)
+{
+	return run->ctl.kc_max_threads != 1 && run->ctl.kc_min_chunk_size < run->ahead.units &&
+	       !(run->known.flags & COST_WAITS) && pool_most_helpers() > 0;
+}
+
+void heartbeat_end_ahead(const struct run *run, uint64_t now)
+{
+	uint64_t ns = clock_since(run->begin, now);
 	double known = run->known.ns_per_unit * (double)run->ahead.units;
+	bool helper;
 
 	cost_learn(run_identity(run), run->ahead.units, ns, run->known);
 	if (known < (double)price_warm_ns()) {
@@ -145,9 +161,10 @@ HOT void heartbeat_end_ahead(const struct run *run, uint64_t now)
 			price_doubt_warmth();
 		return;
 	}
-	if (known > USUAL_PRICE_NS + calls_price(run))
+	helper = may_have_helper(run);
+	if (helper && known > USUAL_PRICE_NS + calls_price(run))
 		price_doubt();
-	short_runs.spent = ns;
+	short_runs.spent = helper ? ns : 0;
 	short_runs.end = now;
 }
 

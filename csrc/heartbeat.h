@@ -12,13 +12,17 @@ const void *run_identity(const struct run *run);
 void heartbeat_recall(struct run *run);
 
 /*
- * Is the run, which has begun, over before a helper could help, by what is known, and is nobody tracing it? Then it is done
- * ahead of all preparation, so many units at a time; else 0. It may turn out to be long: then a helper is due.
+ * By what is known, is the run, which has begun, over before a helper could help, one that sleeps if none waits awake? And is nobody
+ * tracing it? Then this is how many units of it to do at a time, ahead of all preparation; else 0. It may turn out to be
+ * long: then a helper is due.
  */
 size_t heartbeat_ahead(const struct run *run, const struct ktask_node *node);
 bool heartbeat_is_due(const struct run *run, uint64_t now);
 
-/* After such a run that went well: remembers what it has shown. */
+/* After such a run: enum ktask_why. */
+int heartbeat_why_ahead(const struct run *run, uint64_t now);
+
+/* And if it went well: remembers what it has shown. */
 void heartbeat_end_ahead(const struct run *run, uint64_t now);
 
 /* Any other run: what is known is used from now on. */

@@ -245,7 +245,7 @@ void *helper_main(void *arg)
 		if (forward)
 			change_nice(h, team->nice);
 		PROBE3(helper__come, team, h->id, answer);
-		team_trace(team, KTASK_EVENT_CALL, h, h->called_at, now, 0);
+		team_trace(team, KTASK_EVENT_CALL, h, h->called_at, h->called_at + answer, 0);
 		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now) &&
 		    !waited_for_its_own(team, now)) {
 			go_home(h, team, now);

@@ -92,7 +92,7 @@ void record_ahead(const struct run *run, const struct ktask_node *node, void *en
 		.kr_error_nid = failed ? node->kn_nid : NUMA_NO_NODE,
 		.kr_error_start = failed ? node->kn_start : NULL,
 		.kr_error_end = failed ? end : NULL,
-		.kr_why = KTASK_WHY_SHORT,
+		.kr_why = heartbeat_why_ahead(run, ahead->now),
 		.kr_busy_ns = ahead->now - run->begin,
 	};
 

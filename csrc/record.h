@@ -19,7 +19,7 @@ void record_all(const struct worker *w, enum ktask_event_kind kind, uint64_t beg
 /* Fills in the report that the client gave, when all helpers are gone. */
 void record_report(const struct worker *caller, size_t undone);
 
-/* The same for a run that was over before anything was prepared; its last chunk ended there. */
+/* The same for a run that was over before anything was prepared; its last chunk, the first one if that failed, ended there. */
 void record_ahead(const struct run *run, const struct ktask_node *node, void *end);
 
 #endif

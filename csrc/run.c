@@ -2,7 +2,8 @@
 /*
  * run.c: one call from start to end.
  *
- *   1. The caller checks what it was given and prepares the cut (chunk.c).
+ *   1. The caller checks what it was given. What is known to be over before anybody could help is done now, ahead of all
+ *      that follows. For the rest it prepares the cut (chunk.c).
  *   2. It starts on chunks at once, like every thread that will join it: claim, call the thread function, again.
  *   3. Now and then it looks whether what is left is worth a helper, and calls one (pool.c). A helper that comes looks
  *      the same way before it starts: so a large team grows as a tree, and a small run never pays for one.
@@ -116,7 +117,7 @@ static int do_chunk(struct worker *w, const struct chunk *chunk)
 	PROBE2(chunk__end, run, result);
 	w->now = clock_ns();
 	w->chunks++;
-	pace_update(&w->pace, chunk->to - chunk->from, w->now - begin);
+	pace_update(&w->pace, chunk->to - chunk->from, clock_since(begin, w->now));
 	if (is_traced(run))
 		record_chunk(w, chunk, begin, cpu, result);
 	return result;
@@ -267,7 +268,7 @@ static void prepare(struct run *run, struct chunk *holes)
 	atomic_init(&run->ns_per_unit, 0);
 	team_init(&run->team, help, run->nr_holes - 1);
 	run->team.shares_lock = run->ctl.kc_shares_lock != 0;
-	run->team.trace = trace_enter();
+	run->team.trace = run->ahead.chunks ? NULL : trace_enter(); /* of half a run nothing is recorded */
 	run->team.run = is_traced(run) ? trace_number() : 0;
 }
 
@@ -285,9 +286,12 @@ static void catch_up(struct worker *caller)
 		cut_claim(&run->cut, run->cut.cursors, ahead->failed, &caller->chunk);
 		fail(run, ahead->error, &caller->chunk);
 		holes_add(&run->holes, &caller->chunk);
-	} else {
-		heartbeat(caller);
+		return;
 	}
+	if (max_threads(run) == 1)
+		caller->why = KTASK_WHY_ENOUGH;
+	poll(caller);
+	heartbeat(caller);
 }
 
 static int run_cut(struct run *run)
@@ -346,7 +350,7 @@ static bool is_over_ahead(struct run *run, const struct ktask_node *node, size_t
 
 		if (size > left)
 			size = left;
-		end = ctl->kc_iter_func == ktask_iter_range ? (char *)start + size : ctl->kc_iter_func(start, size);
+		end = ctl->kc_iter_func(start, size);
 		ahead->error = ctl->kc_thread_func(start, end, ctl->kc_func_arg);
 		ahead->now = clock_ns();
 		ahead->chunks++;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A run that is known to be over before a helper could come is one plain call: with the same results as any other, and
+ * A run that is known to be over before a helper that waits awake could help is one plain call: with the same results as any other, and
  * what is learned from it misleads no longer run. And what the memory of costs keeps, and what it does not.
  */
 #include "check.h"
