@@ -2,7 +2,6 @@
 #include "ctl.h"
 
 #include "hot.h"
-
 #include "pool.h"
 
 #include <errno.h>

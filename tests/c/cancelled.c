@@ -30,19 +30,6 @@ static void *refresh(void *unused)
 	return unused;
 }
 
-static void forks(void)
-{
-	pid_t child = fork();
-	int status;
-
-	CHECK(child >= 0);
-	if (child == 0) {
-		check_library();
-		_exit(0);
-	}
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
-}
-
 int main(void)
 {
 	void *(*const functions[])(void *) = { run, refresh };
@@ -54,7 +41,7 @@ int main(void)
 		CHECK(pthread_join(thread, NULL) == 0);
 		check_library();
 		CHECK(ktask_refresh() == 0);
-		forks();
+		in_child(check_library);
 	}
 	return 0;
 }

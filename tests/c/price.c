@@ -106,27 +106,14 @@ static void fixed_stays(void)
 	CHECK(price_wake_ns() == 0 && price_answer_ns() == 0 && price_warm_ns() == warm);
 }
 
-static void apart(void (*scene)(void))
-{
-	int status;
-	pid_t child = fork();
-
-	CHECK(child >= 0);
-	if (child == 0) {
-		scene();
-		_exit(0);
-	}
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
-}
-
 int main(void)
 {
-	apart(guesses_give_way);
-	apart(or_the_other_way);
-	apart(outliers_say_little);
-	apart(median_stays);
-	apart(doubt_grows);
-	apart(awake_ones_differ);
-	apart(fixed_stays);
+	in_child(guesses_give_way);
+	in_child(or_the_other_way);
+	in_child(outliers_say_little);
+	in_child(median_stays);
+	in_child(doubt_grows);
+	in_child(awake_ones_differ);
+	in_child(fixed_stays);
 	return 0;
 }
