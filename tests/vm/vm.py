@@ -31,10 +31,11 @@ BUILD = HERE / "build"
 QEMU = "qemu-system-x86_64"
 PACKAGE = "linux-image-amd64"
 
-# All but the console is there to start sooner; and pages are to stay where they are.
+# All but the console is there to start sooner; and pages are to stay where they are. The kernel starts on one CPU, and
+# init brings the others up: until a kernel can stop its clock's ticks, those of 64 emulated CPUs are all that it does.
 KERNEL_ARGUMENTS = (
-    "console=ttyS0 loglevel=4 panic=-1 rdinit=/init tsc=reliable no_timer_check nowatchdog mitigations=off "
-    "cryptomgr.notests rcupdate.rcu_expedited=1 numa_balancing=disable"
+    "console=ttyS0 loglevel=4 panic=-1 rdinit=/init tsc=reliable no_timer_check lpj=4000000 maxcpus=1 nowatchdog "
+    "mitigations=off cryptomgr.notests rcupdate.rcu_expedited=1 numa_balancing=disable"
 )
 
 
