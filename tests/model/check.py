@@ -6,7 +6,8 @@ check.py [MODEL.pml | MODEL.cpp ...]
 
 A ``.pml`` file is explored exhaustively by Spin, under sequential consistency; a ``.cpp`` file by Relacy, under the
 memory model of C11. Both name their settings and bugs in the comment at their top: ``CONFIG name: options`` and
-``BUG n: what is wrong``. A bug is compiled in with ``-DBUG=n``, or is the argument of the ``.cpp`` program.
+``BUG n: what is wrong``, or ``BUG n in name: what is wrong`` where that setting is the one to find it. A bug is
+compiled in with ``-DBUG=n``, or is the argument of the ``.cpp`` program.
 """
 
 from __future__ import annotations
@@ -93,8 +94,9 @@ def check(model: Path, explore: Explore, pool: ThreadPoolExecutor) -> list[Futur
     """Each setting and each bug prints a line, and has a result."""
     _, head, body = model.read_text().split("*/\n", 2)
     configs = [(name, options.split()) for name, options in re.findall(r"^ \* CONFIG (.*?):(.*)$", head, re.M)]
-    bugs = {int(n): what for n, what in re.findall(r"^ \* BUG (\d+): (.*)$", head, re.M)}
+    bugs = {int(n): (where, what) for n, where, what in re.findall(r"^ \* BUG (\d+)(?: in (.*?))?: (.*)$", head, re.M)}
     assert configs, f"{model} names no CONFIG"
+    assert {where for where, _ in bugs.values()} <= {"", *dict(configs)}, f"{model}: a bug names another CONFIG"
     assert bugs.keys() == set(map(int, re.findall(r"\bBUG [!=]= (\d+)", body))), f"{model}: other bugs than it says"
 
     def holds(config: tuple[str, list[str]]) -> bool:
@@ -105,12 +107,15 @@ def check(model: Path, explore: Explore, pool: ThreadPoolExecutor) -> list[Futur
         return result.ok
 
     def found(bug: int) -> bool:
+        where, what = bugs[bug]
         for name, options in configs:
+            if where not in ("", name):
+                continue
             result = explore(options, bug)
             if not result.ok:
                 print(f"ok {model.name}, bug {bug} is found with {name}: {result.what}", flush=True)
                 return True
-        print(f"not ok {model.name}, bug {bug} is not found: {bugs[bug]}", flush=True)
+        print(f"not ok {model.name}, bug {bug} is not found: {what}", flush=True)
         return False
 
     return [*(pool.submit(holds, config) for config in configs), *(pool.submit(found, bug) for bug in bugs)]

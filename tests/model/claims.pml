@@ -18,8 +18,8 @@
  * BUG 4: a helper leaves and reports its hole then
  * BUG 5: a helper leaves and reports the failure then
  * BUG 6: the last failure is the result
- * BUG 7: the iterator's position is stored after the lock is given back
- * BUG 8: what is left is looked up before the lock is taken
+ * BUG 7 in an iterator, under its lock: the iterator's position is stored after the lock is given back
+ * BUG 8 in an iterator, under its lock: what is left is looked up before the lock is taken
  * BUG 9: a claim that goes beyond the end is given all that it asked for
  */
 #define CALLER 1

@@ -25,32 +25,32 @@
  *
  * BUG 1: the helper looks at its word and falls asleep in two steps (4)
  * BUG 2: the caller wakes first and adds CALLED then (3)
- * BUG 3: helper->team is written after CALLED is added (2, 3)
- * BUG 4: the word does not count the calls (8)
- * BUG 5: dismiss looks at helper->team first and at the word then (8)
- * BUG 6: dismiss does not look at helper->team (8)
+ * BUG 3 in helpers survey the machine, and anybody forks: helper->team is written after CALLED is added (2, 3)
+ * BUG 4 in two callers, one helper: the word does not count the calls (8)
+ * BUG 5 in two callers, one helper: dismiss looks at helper->team first and at the word then (8)
+ * BUG 6 in two callers, one helper: dismiss does not look at helper->team (8)
  * BUG 7: the helper clears its bit in team->called after it has subtracted from team->here (6)
  * BUG 8: the idle bit is set before the word (7)
  * BUG 9: the caller says that it sleeps, and sleeps, whatever team->here has become (9)
  * BUG 10: the helper looks whether the caller sleeps before it subtracts (6)
  * BUG 11: dismiss takes CALLED off and leaves the helper's place in the team (8)
  * BUG 12: the caller wakes a helper only if it was PARKED before the call was prepared (3)
- * BUG 13: a child does not reset the idle bits
- * BUG 14: a child does not reset the helpers' words
- * BUG 15: a child does not reset the limits
- * BUG 16: a caller in a child gathers the helpers of before the fork
- * BUG 17: a child calls helpers into a team of before the fork
- * BUG 18: a helper's child goes on as a helper
- * BUG 19: a helper whose thread ends is nobody's before it says that it is to be born again
- * BUG 20: a helper whose thread ends does not leave the team
- * BUG 21: a helper that has surveyed the machine is taken from the limits
- * BUG 22: the surveyors' place stays taken where no helper was idle
- * BUG 23: a child does not reset the surveyors
+ * BUG 13 in helpers survey the machine, and anybody forks: a child does not reset the idle bits
+ * BUG 14 in helpers survey the machine, and anybody forks: a child does not reset the helpers' words
+ * BUG 15 in helpers survey the machine, and anybody forks: a child does not reset the limits
+ * BUG 16 in helpers survey the machine, and anybody forks: a caller in a child gathers the helpers of before the fork
+ * BUG 17 in a thread function that runs tasks forks: a child calls helpers into a team of before the fork
+ * BUG 18 in helpers survey the machine, and anybody forks: a helper's child goes on as a helper
+ * BUG 19 in thread functions end their threads: a helper whose thread ends is nobody's before it says that it is to be born again
+ * BUG 20 in thread functions end their threads: a helper whose thread ends does not leave the team
+ * BUG 21 in helpers survey the machine, and anybody forks: a helper that has surveyed the machine is taken from the limits
+ * BUG 22 in helpers survey the machine, and anybody forks: the surveyors' place stays taken where no helper was idle
+ * BUG 23 in helpers survey the machine, and anybody forks: a child does not reset the surveyors
  * BUG 24: a helper that has waited awake goes to sleep with what it has kept
  * BUG 25: it gives back what it has kept though somebody has taken it
  * BUG 26: who calls a helper that has kept its place counts it again
  * BUG 27: who takes such a helper and does not call it leaves it what it has kept
- * BUG 28: who was refused one and calls another that has kept its place is counted for both
+ * BUG 28 in one is refused, another one lingers: who was refused one and calls another that has kept its place is counted for both
  *
  * A fork is explored from the child's side, since in the parent nothing changes: all threads but one are no more,
  * wherever they were (FORKS).

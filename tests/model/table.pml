@@ -18,7 +18,7 @@
  * CONFIG one of three is in another IPC namespace: -DPROCESSES=3 -DROWS=2 -DSEATS=1 -DSITS=1 -DKILLS=1 -DFOREIGN
  *
  * BUG 1: whoever comes in unlocks byte 0 before it has a row (2, 5)
- * BUG 2: whoever cannot attach a segment makes another one, whether or not somebody has a row (4)
+ * BUG 2 in one of three is in another IPC namespace: whoever cannot attach a segment makes another one, whether or not somebody has a row (4)
  * BUG 3: clearing up does not ask whether the row is locked (6)
  * BUG 4: clearing up unlocks the row before it empties its seats (6)
  * BUG 5: a row is taken with the seats that the last one left in it (5)
@@ -26,8 +26,8 @@
  * BUG 7: a seat is taken first, and who has it is written then
  * BUG 8: coming in empties the row's seats before it has locked it (5)
  * BUG 9: the kernel's lock of a row goes when somebody else has cleared up after its process, not when that dies
- * BUG 10: the seats of those under the quota are counted first, and one is taken then (limits.c, 6 and 7)
- * BUG 11: a seat that is one too many under the quota is kept (limits.c, 7)
+ * BUG 10 in three processes under a quota of one CPU: the seats of those under the quota are counted first, and one is taken then (limits.c, 6 and 7)
+ * BUG 11 in three processes under a quota of one CPU: a seat that is one too many under the quota is kept (limits.c, 7)
  * BUG 12: whoever comes in while the last one is on its way out keeps out for good (4)
  */
 #define SEGMENTS PROCESSES

@@ -22,15 +22,15 @@
  *
  * BUG 1: the caller does not look whether the helper has left
  * BUG 2: the helper takes the mark first and clears its bit in team->called then
- * BUG 3: dismiss does not take the mark
+ * BUG 3 in members of a team call helpers too: dismiss does not take the mark
  * BUG 4: a caller that found the helper gone takes the mark away again
  * BUG 5: the caller marks first, looks whether the helper has left, and gives the priority then
  * BUG 6: who takes the mark of a lent CPU does not have the helper placed anew
  * BUG 7: a mark takes the place of the one that was there
  * BUG 8: who calls a helper does not look whether a mark is left
- * BUG 9: to restore is to give the usual nice, whatever the helper has given itself
- * BUG 10: who restores does not look whether the helper has changed its nice meanwhile
- * BUG 11: the helper gives itself its nice first and writes it then
+ * BUG 9 in two callers, one helper, that share a lock: to restore is to give the usual nice, whatever the helper has given itself
+ * BUG 10 in two callers, one helper, that share a lock: who restores does not look whether the helper has changed its nice meanwhile
+ * BUG 11 in two callers, one helper, that share a lock: the helper gives itself its nice first and writes it then
  */
 #define OWN_NICE 19
 #define LENT_NICE 0
