@@ -319,6 +319,9 @@ enum { COST_BITS = 10, FLAGS = 63 };
 /* Costs no further apart than this are the same. */
 #define ABOUT 0.125
 
+/* Now and then a run takes some times as long for no reason of its own. What takes longer still is other work. */
+#define MORE 2.0
+
 /* What takes less is a rough measure. */
 enum { ROUGH_NS = 2000 };
 
@@ -382,6 +385,22 @@ static bool is_known(struct cost cost, struct cost known)
 	       (cost.flags & COST_ROUGH || cost.ns_per_unit < known.ns_per_unit * (1 + ABOUT));
 }
 
+/*
+ * Two runs, one after the other, took at least so long: as long as this one, or as the one before if that was shorter. So a
+ * run that was disturbed makes little difference, and a cost that has really risen is believed within a few runs.
+ */
+static struct cost confirmed(struct cost cost, struct cost known)
+{
+	double most = known.ns_per_unit * (1 + ABOUT);
+
+	if (cost.flags & COST_ROUGH || known.flags & COST_ROUGH || cost.ns_per_unit > MORE * known.ns_per_unit)
+		return cost;
+	if (cost.ns_per_unit > most)
+		cost.ns_per_unit = most;
+	cost.flags |= COST_CONFIRMED;
+	return cost;
+}
+
 HOT void cost_remember(const void *identity, struct cost cost, struct cost known)
 {
 	uint64_t h = hash(identity);
@@ -389,12 +408,13 @@ HOT void cost_remember(const void *identity, struct cost cost, struct cost known
 	float ns;
 
 	if (is_known(cost, known)) {
-		unsigned confirmed = cost.flags & COST_ROUGH ? 0 : COST_CONFIRMED;
-
-		cost.ns_per_unit = known.ns_per_unit;
-		cost.flags = (known.flags & ~(unsigned)COST_EVEN) | (cost.flags & COST_EVEN) | confirmed;
+		cost.flags = (known.flags & ~(unsigned)COST_EVEN) | (cost.flags & COST_EVEN) |
+			     (cost.flags & COST_ROUGH ? 0 : COST_CONFIRMED);
 		if (cost.flags == known.flags)
 			return;
+		cost.ns_per_unit = known.ns_per_unit;
+	} else {
+		cost = confirmed(cost, known);
 	}
 	ns = (float)cost.ns_per_unit;
 	memcpy(&bits, &ns, sizeof(bits));

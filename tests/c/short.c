@@ -147,30 +147,60 @@ static void memory_keeps_what_is_news(void)
 	cost_remember(&work, cost_measured(1, 1900, unknown), cost_recall(&work));
 	CHECK(cost_recall(&work).ns_per_unit < 501 && (cost_recall(&work).flags & COST_CONFIRMED));
 	cost_remember(&work, cost_measured(100, 51000, waiting), cost_recall(&work));
-	CHECK(cost_recall(&work).ns_per_unit > 509 && (cost_recall(&work).flags & COST_WAITS) &&
-	      !(cost_recall(&work).flags & COST_CONFIRMED));
-	cost_remember(&work, cost_measured(100, 80000, unknown), cost_recall(&work));
-	CHECK(cost_recall(&work).ns_per_unit > 799 && !(cost_recall(&work).flags & COST_WAITS));
+	CHECK(cost_recall(&work).ns_per_unit > 509 && (cost_recall(&work).flags & COST_WAITS));
+	cost_remember(&work, cost_measured(100, 110000, unknown), cost_recall(&work));
+	CHECK(cost_recall(&work).ns_per_unit > 1099 && !(cost_recall(&work).flags & COST_WAITS));
 }
 
-/* An eighth more or less is news, and any first measure. */
+/*
+ * An eighth more or less is news, and any first measure. Two runs confirm what both took at least, and an eighth more; one that
+ * took more than twice as long as the one before is other work.
+ */
 static void news(void)
 {
-	static const uint64_t differ[] = { 875000, 1125000, 1500000 }, same[] = { 876000, 1000000, 1124000 };
+	static const struct {
+		uint64_t ns;
+		double remembered;
+		bool confirmed;
+	} runs[] = {
+		{ 875000, 875, true },	  { 876000, 1000, true },   { 1000000, 1000, true }, { 1124000, 1000, true },
+		{ 1125000, 1125, true },  { 1126000, 1125, true },  { 1500000, 1125, true }, { 2000000, 1125, true },
+		{ 2000001, 2000, false }, { 7000000, 7000, false },
+	};
 	static const char work, rough;
 	struct cost before = cost_measured(1000, 1000000, unknown);
 
-	for (int i = 0; i < 3; i++) {
+	for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+		struct cost now;
+
 		cost_remember(&work, before, unknown);
-		cost_remember(&work, cost_measured(1000, differ[i], unknown), before);
-		CHECK(cost_recall(&work).ns_per_unit == (double)differ[i] / 1000 &&
-		      !(cost_recall(&work).flags & COST_CONFIRMED));
-		cost_remember(&work, before, unknown);
-		cost_remember(&work, cost_measured(1000, same[i], unknown), before);
-		CHECK(cost_recall(&work).ns_per_unit < 1001 && (cost_recall(&work).flags & COST_CONFIRMED));
+		CHECK(!(cost_recall(&work).flags & COST_CONFIRMED));
+		cost_remember(&work, cost_measured(1000, runs[i].ns, unknown), before);
+		now = cost_recall(&work);
+		CHECK(now.ns_per_unit > runs[i].remembered - 1 && now.ns_per_unit < runs[i].remembered + 1);
+		CHECK(!(now.flags & COST_CONFIRMED) == !runs[i].confirmed);
 	}
 	cost_remember(&rough, cost_measured(1, 500, unknown), unknown);
 	CHECK(cost_recall(&rough).ns_per_unit > 499 && (cost_recall(&rough).flags & COST_ROUGH));
+	/* A rough measure confirms nothing, and is not confirmed. */
+	cost_remember(&rough, cost_measured(1, 400, unknown), cost_recall(&rough));
+	CHECK(!(cost_recall(&rough).flags & COST_CONFIRMED));
+	cost_remember(&rough, cost_measured(10, 5500, unknown), cost_recall(&rough));
+	CHECK(!(cost_recall(&rough).flags & (COST_CONFIRMED | COST_ROUGH)));
+}
+
+/* It was long once, and then for good; and once for no reason. */
+static void a_cost_that_rises_is_believed_soon(void)
+{
+	static const char work;
+	int runs = 0;
+
+	cost_remember(&work, cost_measured(1000, 1000000, unknown), unknown);
+	for (; cost_recall(&work).ns_per_unit < 1400; runs++)
+		cost_remember(&work, cost_measured(1000, 1600000, unknown), cost_recall(&work));
+	CHECK(runs == 3 && cost_recall(&work).flags & COST_CONFIRMED);
+	cost_remember(&work, cost_measured(1000, 1000000, unknown), cost_recall(&work));
+	CHECK(cost_recall(&work).ns_per_unit < 1001 && cost_recall(&work).flags & COST_CONFIRMED);
 }
 
 /* To learn is to measure and to remember, if sometimes on a shorter way. */
@@ -326,6 +356,7 @@ int main(void)
 	sizes_are_looked_at();
 	memory_keeps_what_is_news();
 	news();
+	a_cost_that_rises_is_believed_soon();
 	learning();
 	small_costs();
 	costs_say_what_they_are();
