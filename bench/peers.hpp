@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // peers.hpp: every library measured, behind one function. peers.py compiles a program once for each of them, with
-// -DPEER_ktask, -DPEER_openmp (and -DSCHEDULE=dynamic, guided, or static -DONE_BLOCK_EACH), -DPEER_tbb or
-// -DPEER_pthreadpool.
+// -DPEER_ktask, -DPEER_openmp (and -DSCHEDULE=dynamic, guided, or static -DONE_BLOCK_EACH), -DPEER_tbb,
+// -DPEER_pthreadpool or -DPEER_futex.
 //
 //   parallel(n, block, func, arg)    does the units 0 ... n - 1 by calls of func(start, end, arg)
 //
@@ -89,6 +89,96 @@ static void parallel(size_t n, size_t block, thread_func func, void *arg)
 	pthreadpool_parallelize_1d_tile_1d(pool, tile, &j, n, block, 0);
 }
 
+#elif defined(PEER_futex)
+#include <atomic>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <thread>
+#include <unistd.h>
+
+enum { OWN_BLOCKS = 0 };
+
+// No library, but the least that one can do whose threads sleep: a thread on each CPU, the caller's own on the one where it
+// first called; all are woken at once by one word, a block is claimed by one addition, and the caller waits, awake, until
+// all have gone back. Nobody asks whether waking pays, whose the CPUs are, or what the loop costs.
+struct sleepers {
+	alignas(64) std::atomic<int> calls{ 0 };
+	alignas(64) std::atomic<size_t> next{ 0 };
+	alignas(64) std::atomic<unsigned> here{ 0 };
+	unsigned threads = 0;
+	size_t n, block;
+	thread_func func;
+	void *arg;
+
+	sleepers()
+	{
+		cpu_set_t allowed;
+		int own = sched_getcpu();
+
+		sched_getaffinity(0, sizeof(allowed), &allowed);
+		for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+			if (cpu == own || !CPU_ISSET(cpu, &allowed))
+				continue;
+			std::thread thread([this] { serve(); });
+			stay(thread.native_handle(), cpu);
+			thread.detach();
+			threads++;
+		}
+		stay(pthread_self(), own);
+	}
+
+	static void stay(pthread_t thread, int cpu)
+	{
+		cpu_set_t one;
+
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		pthread_setaffinity_np(thread, sizeof(one), &one);
+	}
+
+	void serve()
+	{
+		for (int seen = 0;; seen++) {
+			while (calls.load(std::memory_order_acquire) == seen)
+				syscall(SYS_futex, &calls, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+			work();
+			here.fetch_sub(1, std::memory_order_release);
+		}
+	}
+
+	void work()
+	{
+		size_t start;
+
+		while ((start = next.fetch_add(block, std::memory_order_relaxed)) < n)
+			call(func, start, std::min(n, start + block), arg);
+	}
+
+	void run(size_t units, size_t size, thread_func f, void *argument)
+	{
+		n = units;
+		block = size;
+		func = f;
+		arg = argument;
+		next.store(0, std::memory_order_relaxed);
+		here.store(threads, std::memory_order_relaxed);
+		calls.fetch_add(1, std::memory_order_release);
+		syscall(SYS_futex, &calls, FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0);
+		work();
+		while (here.load(std::memory_order_acquire))
+			;
+	}
+};
+
+static void parallel(size_t n, size_t block, thread_func func, void *arg)
+{
+	static sleepers team;
+
+	team.run(n, block, func, arg);
+}
+
 #else
-#error "compile with -DPEER_ktask, -DPEER_openmp, -DPEER_tbb or -DPEER_pthreadpool"
+#error "compile with -DPEER_ktask, -DPEER_openmp, -DPEER_tbb, -DPEER_pthreadpool or -DPEER_futex"
 #endif

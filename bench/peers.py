@@ -37,6 +37,7 @@ PEERS = {
     ),
     "oneTBB": Peer(("-DPEER_tbb", "-ltbb"), package="libtbb-dev"),
     "pthreadpool": Peer(("-DPEER_pthreadpool", "-lpthreadpool"), package="libpthreadpool-dev"),
+    "bare futex": Peer(("-DPEER_futex", "-pthread")),
 }
 
 
