@@ -280,9 +280,6 @@ def test_overrides_are_asked(accelerated: None) -> None:
     assert np.add.reduce(x) == (np.add, "reduce", 1, [])
 
 
-# ---- errors ----
-
-
 @pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="NumPy 1")
 def test_what_counts_is_how_large_the_result_is(accelerated: None) -> None:
     seen = []
@@ -306,6 +303,9 @@ def test_what_counts_is_how_large_the_result_is(accelerated: None) -> None:
         sys.setprofile(None)
     assert seen_small == []
     assert seen == [(100, 1), (40, 1, 40), (100,), (100, 1, 100)]
+
+
+# ---- errors ----
 
 
 @pytest.fixture(params=["one loop", "split"])
