@@ -32,7 +32,7 @@ static void measure(const char *workload, size_t n, thread_func func, void *arg,
 		way team{ [=] { parallel(n, 1, func, arg); } };
 
 		in_turns({ &serial, &team }, 1, backwards != (turn == 1), 0, 0);
-		print(workload, (double)n, serial, team, std::max(serial.took() / nr_cpus, longest));
+		print(workload, (double)n, serial, team, std::max(serial.took() / nr_cpus(), longest));
 	}
 }
 

@@ -28,7 +28,7 @@ static char *memory_new(size_t bytes)
 static void plain_threads(size_t n, thread_func func, void *arg)
 {
 	std::vector<std::thread> threads;
-	size_t parts = nr_cpus;
+	size_t parts = nr_cpus();
 
 	for (size_t part = 1; part < parts; part++)
 		threads.emplace_back([=] { call(func, n * part / parts, n * (part + 1) / parts, arg); });

@@ -100,14 +100,13 @@ static void parallel(size_t n, size_t block, thread_func func, void *arg)
 
 enum { OWN_BLOCKS = 0 };
 
-// No library, but the least that one can do whose threads sleep: a thread on each CPU, the caller's own on the one where it
-// first called; all are woken at once by one word, a block is claimed by one addition, and the caller waits, awake, until
-// all have gone back. Nobody asks whether waking pays, whose the CPUs are, or what the loop costs.
+// No library, but plain code whose threads sleep: one on each CPU, the caller's own on the one where it first called. All are
+// woken by one word, claim blocks by one addition, and are waited for, so nobody ever reads the job of another call.
 struct sleepers {
 	alignas(64) std::atomic<int> calls{ 0 };
 	alignas(64) std::atomic<size_t> next{ 0 };
 	alignas(64) std::atomic<unsigned> here{ 0 };
-	unsigned threads = 0;
+	alignas(64) unsigned threads = 0;
 	size_t n, block;
 	thread_func func;
 	void *arg;

@@ -24,6 +24,9 @@ class Peer:
     environment: dict[str, str] = field(default_factory=dict)
 
 
+PLAIN = "bare futex"
+"""No library: what plain code with sleeping threads gets, where that is the question."""
+
 PEERS = {
     "ktask": Peer(("-DPEER_ktask", f"-I{CSRC / 'include'}", str(BUILD / "ktask" / "libktask.a"), "-pthread")),
     "libgomp dynamic": Peer(("-DPEER_openmp", "-DSCHEDULE=dynamic", "-fopenmp")),
@@ -37,7 +40,7 @@ PEERS = {
     ),
     "oneTBB": Peer(("-DPEER_tbb", "-ltbb"), package="libtbb-dev"),
     "pthreadpool": Peer(("-DPEER_pthreadpool", "-lpthreadpool"), package="libpthreadpool-dev"),
-    "bare futex": Peer(("-DPEER_futex", "-pthread")),
+    PLAIN: Peer(("-DPEER_futex", "-pthread")),
 }
 
 

@@ -29,7 +29,7 @@ from figures import (
 STYLE: dict[str, dict[str, Any]] = {
     "ktask": {"color": "#d1242f", "linewidth": 2.4, "zorder": 3},
 }
-COLORS = ("#0969da", "#7fb2e6", "#1a7f37", "#7fc08f", "#9a6700", "#57606a", "#bc8cff")
+COLORS = ("#0969da", "#7fb2e6", "#1a7f37", "#7fc08f", "#9a6700", "#57606a", "#bc8cff", "#b0b7be")
 
 
 def style_of(peer: str, peers: list[str]) -> dict[str, Any]:

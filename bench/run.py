@@ -25,7 +25,7 @@ from pathlib import Path
 import plots
 import report
 from figures import Row, alike, row_of
-from peers import BUILD, HERE, PEERS, build, build_common, build_plain, start
+from peers import BUILD, HERE, PEERS, PLAIN, build, build_common, build_plain, start
 
 PYTHON_PEERS = {  # and what each is installed as
     "ktask": "ktask",
@@ -59,6 +59,8 @@ class Suite:
     program: str
     arguments: tuple[int, ...] = ()
     rounds: int = 5
+    plain: bool = False
+    """Is plain code measured as well?"""
 
     def start(self, peer: str, round_: int, scale: float) -> subprocess.Popen[str]:
         """Starts one round of one peer."""
@@ -77,14 +79,15 @@ class Suite:
             has = {peer: installed(peer, package) for peer, package in packages.items()}
             return [p for p in has if has[p]], [f"{p} (pip: {packages[p]})" for p in has if not has[p]]
         build_common()
+        peers = [peer for peer in PEERS if self.plain or peer != PLAIN]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            programs = dict(zip(PEERS, pool.map(lambda peer: build(self.program, peer), PEERS), strict=True))
-        return [p for p in PEERS if programs[p]], [f"{p} ({PEERS[p].package})" for p in PEERS if not programs[p]]
+            programs = dict(zip(peers, pool.map(lambda peer: build(self.program, peer), peers), strict=True))
+        return [p for p in peers if programs[p]], [f"{p} ({PEERS[p].package})" for p in peers if not programs[p]]
 
 
 SUITES = {
     "hot": Suite("short", (0, 0, 1, 2, 5, 10, 20, 50, 100, 200, 1000), 7),
-    "apart": Suite("short", (1000, 0, 1, 20, 50, 100, 200, 500, 1000), 5),
+    "apart": Suite("short", (1000, 0, 1, 20, 50, 100, 200, 500, 1000), 5, plain=True),
     "long": Suite("long", rounds=3),
     "memory": Suite("memory", rounds=3),
     "python": Suite("calls", rounds=5),

@@ -101,6 +101,6 @@ int main(int argc, char **argv)
 		in_turns({ &serial, &team }, 3, backwards, block_ns, gap_us);
 		took = serial.took();
 		print(us > 0 ? "loop" : "empty", us, serial, team,
-		      gap_us ? std::min(took, (took + wake) / 2) : took / nr_cpus);
+		      gap_us ? std::min(took, (took + wake) / 2) : took / nr_cpus());
 	}
 }

@@ -35,12 +35,12 @@ static inline uint64_t median(std::vector<uint64_t> v)
 	return v[v.size() / 2];
 }
 
-// CPUs of the process when it began: what is measured may keep its threads to fewer.
-static const unsigned nr_cpus = [] {
+static inline unsigned nr_cpus()
+{
 	cpu_set_t set;
 
 	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (unsigned)CPU_COUNT(&set);
-}();
+}
 
 // One way to do it, and what its calls took.
 struct way {

@@ -112,7 +112,7 @@ struct cost {
 
 enum {
 	COST_ROUGH = 1,	    /* measured over so short a time that the calls themselves show: it may be much less */
-	COST_CONFIRMED = 2, /* by the run before, which took about as long, or longer */
+	COST_CONFIRMED = 2, /* two runs, one after the other, took about as long or longer */
 	COST_WAITS = 4,	    /* helpers wait for each other: they did little else */
 	COST_EVEN = 8,	    /* to all threads of a short run units cost about the same */
 	COST_DECEIVED = 16, /* a run took much longer than the one before had told, not long ago; */

@@ -96,20 +96,28 @@ static struct ktask_report one_run(size_t units)
 	return report;
 }
 
+/* How many helpers are at another nice than this? */
+static int at_another_nice(int nice)
+{
+	DIR *dir = opendir("/proc/self/task");
+	int nr = 0;
+
+	CHECK(dir);
+	for (struct dirent *d; (d = readdir(dir));)
+		nr += is_helper(d->d_name) && getpriority(PRIO_PROCESS, (id_t)atoi(d->d_name)) != nice;
+	closedir(dir);
+	return nr;
+}
+
 /*
- * Between runs: all get back to the nice that they stepped back to, whatever they were lent. A helper gives that back when its
- * caller can go on already, and beside hogs it may lose its CPU right there; one that never does has this test time out.
+ * Between runs: all get back to the nice that they stepped back to, whatever they were lent, and keep it. A helper gives that
+ * back when its caller can go on already, and beside hogs it may lose its CPU right there.
  */
 static void await_helpers_nice(int nice)
 {
-	DIR *dir = opendir("/proc/self/task");
-
-	CHECK(dir);
-	for (struct dirent *d; (d = readdir(dir));) {
-		while (is_helper(d->d_name) && getpriority(PRIO_PROCESS, (id_t)atoi(d->d_name)) != nice)
-			sched_yield();
-	}
-	closedir(dir);
+	while (at_another_nice(nice))
+		usleep(1000);
+	CHECK(at_another_nice(nice) == 0);
 }
 
 static void until_they_go(void)

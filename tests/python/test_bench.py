@@ -79,7 +79,7 @@ def test_ktask_has_a_figure_in_every_column(quick: tuple[Path, str], suite: str)
 @needs_compiler
 def test_who_is_not_measured_is_named(quick: tuple[Path, str]) -> None:
     folder, said = quick
-    measured = set(peers_of(load(folder / "hot.csv")))
+    measured = set(peers_of(load(folder / "apart.csv")))
     for peer in peers.PEERS:
         assert (peer in measured) != (f"{peer} (" in said)
 

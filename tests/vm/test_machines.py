@@ -109,6 +109,5 @@ def test_a_machine_that_does_not_come_up_is_started_anew(
 
 
 def test_sixteen_nodes(programs: dict[str, Path]) -> None:
-    script = "test $(nproc) = 64; resource_limits; placement"
-    output = vm.run([Node(4, 96)] * 16, script, programs, distances=ring(16))
+    output = vm.run([Node(4, 96)] * 16, "resource_limits; placement", programs, distances=ring(16))
     assert shares(output)["spread"] >= 0.95
