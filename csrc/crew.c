@@ -145,7 +145,7 @@ bool crew_call(struct crew *crew)
 		return false;
 	atomic_store_explicit(&crew->looked, now, memory_order_relaxed);
 	atomic_store_explicit(&crew->used, clock_of(CLOCK_PROCESS_CPUTIME_ID), memory_order_relaxed);
-	return team_call(&crew->team, -1) != 0;
+	return team_call(&crew->team, -1) > TEAM_NONE_IDLE;
 }
 
 void crew_close(struct crew *crew)

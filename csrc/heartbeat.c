@@ -207,7 +207,8 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 	atomic_store_explicit(&run->ns_per_unit, (float)ns_per_unit, memory_order_relaxed);
 	turn = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) + 1;
 	w->now = team_call(&run->team, cut_node_in_turn(&run->cut, turn)); /* what that took is not the next chunk's */
-	if (!w->now) {
+	w->refused = w->now == TEAM_REFUSED;
+	if (w->now <= TEAM_NONE_IDLE) {
 		because(w, KTASK_WHY_NONE_FREE);
 		w->now = clock_ns();
 	}
@@ -277,7 +278,7 @@ size_t heartbeat_size(const struct worker *w)
 		if (!run->ctl.kc_poll_func)
 			return cursor_remaining(w->cursor); /* nobody to share with, nobody to ask */
 		floor = floor > PACE_TARGET_NS ? floor : PACE_TARGET_NS;
-	} else if (threads == 1 && w->why == KTASK_WHY_NONE_FREE) {
+	} else if (threads == 1 && w->refused) {
 		floor = floor > ALONE_NS ? floor : ALONE_NS;
 	}
 	if (run->even && threads == max_threads(run) && w->pace.ns_per_unit * (double)run->cut.total < EVEN_NS)

@@ -19,6 +19,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* CPUs that come and go: a helper looks this far apart at most whether it was driven from its own. */
+enum { STRAYED_NS = 10000000 };
+
 /* A helper never lingers longer: about what waking it costs, so that it loses at most what it may win. */
 enum { LINGER_NS = 50000 };
 
@@ -265,9 +268,11 @@ void *helper_main(void *arg)
 		if (pool_forks() != forks)
 			exit(0);
 		leave(h, team);
-		/* Now that nobody waits for it any more. */
-		if (answer > PREEMPTED_NS / 2)
+		/* Now that nobody waits for it any more; but the next run may want it at once. */
+		if (answer > PREEMPTED_NS / 2 && now - h->looked > STRAYED_NS) {
 			notice_if_strayed(h);
+			h->looked = now;
+		}
 		if (forward)
 			change_nice(h, HELPERS_NICE);
 		if (facts_are_stale(false, h->called_at))

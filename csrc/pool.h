@@ -109,8 +109,12 @@ void team_init(struct team *team, team_work *work, unsigned max);
 
 /*
  * Calls one more helper, from the pool of that node (an index of the topology; -1: the caller's) or the nearest that has
- * one to spare within the limits. From the caller or a member of the team. Returns what time it is then; 0: there is none.
+ * one to spare within the limits. From the caller or a member of the team. Returns what time it is then, or else
+ *
+ *   TEAM_REFUSED   there is none for now: the limits, the CPUs that the caller may use, or a retreat say so;
+ *   TEAM_NONE_IDLE this process has no other, but one may be on its way home at this very moment.
  */
+enum { TEAM_REFUSED = 0, TEAM_NONE_IDLE = 1 };
 uint64_t team_call(struct team *team, int node);
 
 /*

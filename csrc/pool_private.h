@@ -47,7 +47,8 @@ struct helper {
 	bool born;    /* it has a thread: */
 	bool newborn; /* that one has not come to a call yet: when it does says nothing of wakes */
 	pthread_t thread;
-	uint64_t placed; /* a hash of the CPUs where it may run */
+	uint64_t placed; /* a hash of the CPUs where it may run, */
+	uint64_t looked; /* and when it last looked whether that still holds */
 };
 
 static_assert(offsetof(struct team, here) % 64 == 0, "what all members write shares no line with what they read");

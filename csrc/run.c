@@ -96,6 +96,7 @@ static void begin_work(struct worker *w, struct run *run, int thread, int node, 
 	w->waited = 0;
 	w->joined = w->now = w->called_at = w->polled = now;
 	w->why = 0;
+	w->refused = false;
 	w->tid = is_traced(run) ? pool_tid() : 0;
 }
 

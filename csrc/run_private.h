@@ -72,8 +72,9 @@ struct worker {
 	uint64_t now;	    /* the end of its last chunk */
 	uint64_t called_at; /* when it last called a helper */
 	uint64_t polled;
-	int why; /* enum ktask_why: what kept it from calling a helper */
-	int tid; /* gettid(), if the run is traced */
+	int why;      /* enum ktask_why: what kept it from calling a helper */
+	bool refused; /* when it last wanted to call one: TEAM_REFUSED */
+	int tid;      /* gettid(), if the run is traced */
 };
 
 static inline unsigned max_threads(const struct run *run)

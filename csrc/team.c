@@ -295,8 +295,11 @@ static struct helper *take_idle_of(int node)
 	return h ? h : take_lowest_idle(node);
 }
 
-/* Step 1, on the given node or the nearest where the limits and the caller's affinity leave room. */
-static struct helper *take_helper(struct team *team, int node)
+/*
+ * Step 1, on the given node or the nearest where the limits and the caller's affinity leave room. refused: one is idle, but
+ * may not be called.
+ */
+static struct helper *take_helper(struct team *team, int node, bool *refused)
 {
 	const struct topology *t = &pool.topology;
 	bool counted = false; /* by the limits */
@@ -309,6 +312,7 @@ static struct helper *take_helper(struct team *team, int node)
 
 		if (!h)
 			continue;
+		*refused = true;
 		if (atomic_load_explicit(&h->lent, memory_order_relaxed))
 			take_back(h); /* the mark came after it had left */
 		in_place = is_in_place(h, team);
@@ -340,21 +344,26 @@ static struct helper *take_helper(struct team *team, int node)
 
 uint64_t team_call(struct team *team, int node)
 {
-	struct helper *h;
+	struct helper *h = NULL;
+	bool refused;
 
 	/* One that waits awake has all that it needs, and is at work already as far as others are concerned. */
 	if (!pool_is_warm() && (retreat_forbids(limits_running()) || limits_full()))
-		return 0;
+		return TEAM_REFUSED;
 	if (team->forks != pool_forks() || (!team->enrolled && !enroll(team)))
-		return 0;
+		return TEAM_REFUSED;
 	if (!take_place(team))
-		return 0;
-	h = sit_down(team) ? take_helper(team, node < 0 ? team->home : node) : NULL;
+		return TEAM_REFUSED;
+	refused = !sit_down(team);
+	if (!refused)
+		h = take_helper(team, node < 0 ? team->home : node, &refused);
 	if (!h) {
 		give_place_back(team);
+		if (!refused)
+			return TEAM_NONE_IDLE;
 		if (!pool.oversubscribed)
 			limits_found_full();
-		return 0;
+		return TEAM_REFUSED;
 	}
 	partner = h;
 	return call(team, h);
