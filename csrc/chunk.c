@@ -393,7 +393,7 @@ static bool is_known(struct cost cost, struct cost known)
 static struct cost confirmed(struct cost cost, struct cost known)
 {
 	if ((cost.flags ^ known.flags) & ~(unsigned)(COST_CONFIRMED | COST_EVEN) || cost.flags & COST_ROUGH ||
-	    cost.ns_per_unit < known.ns_per_unit * (1 + ABOUT) || cost.ns_per_unit > known.ns_per_unit * MORE)
+	    cost.ns_per_unit < known.ns_per_unit || cost.ns_per_unit > known.ns_per_unit * MORE)
 		return cost;
 	cost.ns_per_unit = known.ns_per_unit * (1 + ABOUT / 2);
 	cost.flags |= COST_CONFIRMED;

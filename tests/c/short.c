@@ -235,27 +235,30 @@ static void a_cost_that_rises_is_believed(void)
 }
 
 /* To learn is to measure and to remember, if sometimes on a shorter way. */
-static void learning(void)
+static void learns(struct cost known, size_t units, uint64_t ns)
 {
 	static const char work;
+	struct cost learned;
+
+	cost_remember(&work, known, unknown);
+	known = cost_recall(&work);
+	cost_learn(&work, units, ns, known);
+	learned = cost_recall(&work);
+	cost_remember(&work, known, unknown);
+	cost_remember(&work, cost_measured(units, ns, known), known);
+	known = cost_recall(&work);
+	CHECK(learned.ns_per_unit == known.ns_per_unit && learned.flags == known.flags);
+}
+
+static void learning(void)
+{
 	static const size_t units[] = { 1, 7, 100 };
 
 	for (unsigned flags = 0; flags < 64; flags++) {
-		for (uint64_t ns = 1; ns < 30000; ns += ns / 50 + 1) {
-			for (size_t u = 0; u < 3; u++) {
-				for (uint64_t all = 500; all < 10000; all *= 2) {
-					struct cost known = { (double)all / (double)units[u], flags }, learned;
-
-					cost_remember(&work, known, unknown);
-					known = cost_recall(&work);
-					cost_learn(&work, units[u], ns, known);
-					learned = cost_recall(&work);
-					cost_remember(&work, known, unknown);
-					cost_remember(&work, cost_measured(units[u], ns, known), known);
-					known = cost_recall(&work);
-					CHECK(learned.ns_per_unit == known.ns_per_unit && learned.flags == known.flags);
-				}
-			}
+		for (uint64_t all = 500; all < 10000; all *= 2) {
+			for (size_t u = 0; u < 3; u++)
+				for (uint64_t ns = 1; ns < 30000; ns += ns / 50 + 1)
+					learns((struct cost){ (double)all / (double)units[u], flags }, units[u], ns);
 		}
 	}
 	cost_learn(&refused, 4, 100, unknown);
