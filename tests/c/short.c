@@ -259,6 +259,7 @@ static void learning(void)
 			for (size_t u = 0; u < 3; u++)
 				for (uint64_t ns = 1; ns < 30000; ns += ns / 50 + 1)
 					learns((struct cost){ (double)all / (double)units[u], flags }, units[u], ns);
+			learns((struct cost){ (double)all, flags }, 1, 2000); /* not rough any more */
 		}
 	}
 	cost_learn(&refused, 4, 100, unknown);

@@ -388,6 +388,14 @@ def test_the_longest_range_is_allowed() -> None:
         ktask.parallel_for(fail, range(MAX_SIZE))
 
 
+def test_so_are_parts_that_add_up_to_it() -> None:
+    def fail(start: int, end: int, _: None) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        ktask.run_numa([node(0, MAX_SIZE - 1), node(0, 1)], ktask.Ctl(fail))
+
+
 def test_a_node_alone() -> None:
     with pytest.raises(TypeError, match="several"):
         ktask.run_numa(ktask.Node(0, 5), ktask.Ctl(never))  # type: ignore[arg-type]

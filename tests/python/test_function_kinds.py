@@ -17,6 +17,7 @@ from clib import CLib
 from numba import carray  # type: ignore[attr-defined]
 
 import ktask
+from ktask._convert import loop_body_of
 
 SIZE = 1000
 
@@ -249,3 +250,24 @@ def test_a_callable_that_only_resembles_a_numba_function(name: str) -> None:
     setattr(body, name, 5)
     ktask.run(0, 1, ktask.Ctl(body))
     assert calls == [(0, 1)]
+
+
+def test_functions_are_known_by_what_they_are() -> None:
+    """By which their costs are remembered: not one for all, whatever they take."""
+
+    def one(start: int, end: int) -> None:
+        raise AssertionError
+
+    def two(start: int, end: int) -> None:
+        raise AssertionError
+
+    def three(start: int, end: int, arg: object) -> None:
+        raise AssertionError
+
+    @functools.wraps(one)
+    def decorated(start: int, end: int) -> None:
+        one(start, end)
+
+    identities = [loop_body_of(f, takes_arg=f is three).identity for f in (one, two, three, decorated)]
+    assert len(set(identities)) == 3
+    assert identities[0] == identities[3]
