@@ -16,6 +16,7 @@ from contract import record_of, units
 from meeting import meet
 
 import ktask
+from ktask import _call
 from ktask._core import ffi, lib
 
 THREAD = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
@@ -261,3 +262,13 @@ def test_an_interrupt_of_the_undo_function_is_not_lost() -> None:
     with pytest.raises(KeyboardInterrupt) as raised:
         ktask.run_numa([ktask.Node(0, 5), ktask.Node(5, 5)], ctl)
     assert isinstance(raised.value.__cause__, MineError)
+
+
+def test_what_came_from_no_chunk_is_told_where_no_chunk_is_to_blame() -> None:
+    ktask.run(0, 1, ktask.Ctl(lambda *_: None))  # so that the last report names no chunk that failed
+    _call._stray[threading.get_ident()] = KeyError("from no chunk")
+    raised: list[tuple[int, BaseException]] = [(4096, LookupError("from a chunk"))]
+    failure = _call.failure_of(_call.RAISED, raised, lambda start: start)
+    assert repr(failure) == "KeyError('from no chunk')"
+    assert failure.__notes__ == ["another chunk raised LookupError('from a chunk')"]
+    assert not _call._stray
