@@ -114,7 +114,7 @@ coverage: $(VENV)/.coverage ## lines and branches that the tests reach, in C and
 	rm -rf tests/c/build/coverage build/coverage $(OBJECTS) && mkdir -p build/coverage
 	printf '#!/bin/sh\nexec cc "$$@" -O0 -g --coverage -fprofile-update=atomic -fno-exceptions\n' >build/coverage/cc
 	chmod +x build/coverage/cc
-	CC=$(CURDIR)/build/coverage/cc $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/coverage/ext .
+	CC=$(CURDIR)/build/coverage/cc CFLAGS=-O0 $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/coverage/ext .
 	$(MAKE) -C tests/c coverage BUILD=build/coverage
 	PYTHONPATH=build/coverage/ext COVERAGE_FILE=build/coverage/python $(BIN)/coverage run -m pytest -p no:cacheprovider \
 		-k 'not at_any_instant' --ignore tests/python/test_bench.py --ignore tests/python/test_executor_cpython.py

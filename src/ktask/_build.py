@@ -395,37 +395,43 @@ int main(void) { pthread_t t; return pthread_setname_np(pthread_self(), "x") + (
 """
 
 
-def can_build_core() -> bool:
-    """Is this Linux, and does the compiler know C11 atomics, pthreads and futexes?"""
-    if os.environ.get("KTASK_BUILD") == "serial" or not sys.platform.startswith("linux"):
-        return False
+def compiles(*flags: str) -> bool:
+    """Does the compiler make a program of PROBE with these flags?"""
     compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "probe.c")
         source.write_text(PROBE)
-        command = [*compiler.split(), "-std=c11", "-pthread", str(source), "-o", str(source.with_suffix(""))]
+        command = [*compiler.split(), "-std=c11", "-pthread", *flags, str(source), "-o", str(source.with_suffix(""))]
         try:
             return subprocess.run(command, capture_output=True, check=False).returncode == 0
         except OSError:
             return True  # no compiler at all: let the build itself say so
 
 
+def can_build_core() -> bool:
+    """Is this Linux, and does the compiler know C11 atomics, pthreads and futexes?"""
+    return os.environ.get("KTASK_BUILD") != "serial" and sys.platform.startswith("linux") and compiles()
+
+
+def as_one() -> list[str]:
+    """Short runs go through a dozen files: all are optimized as one, unless who builds has set flags of their own."""
+    return ["-flto=auto"] if "CFLAGS" not in os.environ and compiles("-flto=auto") else []
+
+
 ffibuilder = FFI()
 ffibuilder.cdef(DECLARATIONS)
 if can_build_core():
     ffibuilder.cdef(CREW_DECLARATIONS + NUMPY_DECLARATIONS)
+    # Without the folder's name, which differs from build to build, in what is for debuggers.
+    both = [f"-ffile-prefix-map={Path.cwd()}=.", *as_one()]
     ffibuilder.set_source(
         "ktask._core",
         SOURCE + CREW_SOURCE + NUMPY_SOURCE,
         sources=sorted(str(f) for folder in ("csrc", "src/ktask/_numpy") for f in Path(folder).glob("*.c")),
         include_dirs=["csrc/include", "src/ktask/_numpy"],
         libraries=["m"],
-        # Without the folder's name, which differs from build to build, in what is for debuggers.
-        extra_compile_args=[
-            *("-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden"),
-            f"-ffile-prefix-map={Path.cwd()}=.",
-        ],
-        extra_link_args=["-pthread", "-Wl,-z,nodelete"],
+        extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-fexceptions", "-fvisibility=hidden", *both],
+        extra_link_args=["-pthread", "-Wl,-z,nodelete", *both],
     )
 else:
     print("ktask: building without threads; every run will be serial", file=sys.stderr)
