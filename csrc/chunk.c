@@ -39,9 +39,17 @@ static_assert(KTASK_MAX_SIZE <= UINT64_C(1) << 48, "see above");
 static_assert(offsetof(struct cursor, lock) % 64 == 0 && sizeof(struct cursor) % 64 == 0,
 	      "a claim writes one cache line, and nothing else is on it");
 
+/* By 1, as nearly always, without a division: that takes as long as all the rest. */
+static size_t modulo(size_t n, size_t by)
+{
+	return by == 1 ? 0 : n % by;
+}
+
 static size_t round_up(size_t n, size_t multiple)
 {
-	return (n + multiple - 1) / multiple * multiple;
+	size_t over = modulo(n, multiple);
+
+	return over ? n - over + multiple : n;
 }
 
 int cut_init(struct cut *cut, const struct ktask_node *nodes, size_t nr_nodes, const struct ktask_ctl *ctl)
@@ -73,7 +81,7 @@ int cut_init(struct cut *cut, const struct ktask_node *nodes, size_t nr_nodes, c
 		c->position = n->kn_start;
 		c->start = n->kn_start;
 		c->size = n->kn_task_size;
-		c->lead = cut->iter_func ? 0 : (align - start % align) % align;
+		c->lead = cut->iter_func ? 0 : round_up(start, align) - start;
 		if (c->lead > c->size)
 			c->lead = c->size;
 		c->nid = n->kn_nid;
@@ -95,7 +103,7 @@ size_t cut_nr_chunks(const struct cut *cut)
 	for (size_t i = 0; i < cut->nr_cursors; i++) {
 		size_t size = cut->cursors[i].size - cut->cursors[i].lead;
 
-		n += size / cut->quantum + (size % cut->quantum != 0 || size == 0);
+		n += size == 0 ? 1 : cut->quantum == 1 ? size : (size - 1) / cut->quantum + 1;
 	}
 	return n;
 }
@@ -147,7 +155,7 @@ struct cursor *cut_go_on(const struct cut *cut, struct cursor *cursor, int node,
 int cut_node_in_turn(const struct cut *cut, unsigned turn)
 {
 	for (size_t i = 0; i < cut->nr_cursors; i++) {
-		const struct cursor *c = &cut->cursors[(turn + i) % cut->nr_cursors];
+		const struct cursor *c = &cut->cursors[modulo(turn + i, cut->nr_cursors)];
 
 		if (cursor_remaining(c))
 			return c->node;
@@ -235,7 +243,8 @@ static unsigned share_of(const struct cut *cut, size_t remaining, unsigned nr_th
 /* To the nearest: if it is a few quanta, rounding down would make it many more chunks. */
 static size_t whole(const struct cut *cut, size_t size)
 {
-	size = (size + cut->quantum / 2) / cut->quantum * cut->quantum;
+	size += cut->quantum / 2;
+	size -= modulo(size, cut->quantum);
 	return size ? size : cut->quantum;
 }
 
@@ -280,19 +289,24 @@ size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cu
  * Even units go in batches of one chunk for each thread. Each batch leaves a quarter of what those before it have left,
  * the last one is all (factoring: Hummel, Schonberg and Flynn, 1992; theirs leave half). Which batch it is shows in what
  * remains. Where a thread comes late, or takes a quarter as long again as the others, the rest makes up for it. Of two
- * threads each has had half of all, and an eighth does as well.
+ * threads each has had half of all, and an eighth does as well. In the last batch one has as much more as the others have less.
  */
 size_t batch_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
-		  double floor_ns)
+		  double floor_ns, double lead_ns)
 {
 	size_t remaining = cursor_remaining(cursor), units = cursor->size;
 	size_t floor = units_in(floor_ns, pace->ns_per_unit);
-	unsigned threads = share_of(cut, remaining, nr_threads), part = threads == 2 ? 8 : 4;
+	size_t lead = units_in(lead_ns < 0 ? -lead_ns : lead_ns, pace->ns_per_unit);
+	unsigned threads = share_of(cut, remaining, nr_threads), halvings = threads == 2 ? 3 : 2;
 
 	for (;;) {
-		size_t rest = units / part / threads < floor ? 0 : units / part;
-		size_t share = (units - rest + threads - 1) / threads;
+		size_t rest = units >> halvings, share;
 
+		if (rest / threads < floor)
+			rest = 0;
+		share = (units - rest + threads - 1) / threads;
+		if (rest == 0)
+			share = lead_ns >= 0 ? share + lead : share - (lead < share / 2 ? lead : share / 2);
 		if (rest == 0 || remaining >= rest + share / 2)
 			return whole(cut, share < remaining ? share : remaining);
 		units = rest;

@@ -93,10 +93,10 @@ size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cu
 
 /*
  * The same for units that are known to cost about the same, where all threads that there will be are at work or called:
- * fewer and longer chunks.
+ * fewer and longer chunks. In the last batch this thread has lead_ns more than an equal share; or less, if that is below 0.
  */
 size_t batch_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
-		  double floor_ns);
+		  double floor_ns, double lead_ns);
 
 /* Tells how long the last chunk took. */
 void pace_update(struct pace *pace, size_t units, uint64_t ns);

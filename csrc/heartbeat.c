@@ -61,6 +61,12 @@ enum { FEW_CHUNKS = 64 };
 /* To threads that have taken no further apart than this for a unit, units are even. */
 #define MARGIN_EVEN 1.3
 
+/* A batch is the last one if less than this would be left for each thread: another claim costs more than it evens out. */
+#define REST_NS 1500.0
+
+/* A helper begins later than its caller, who hears of its end later still: by so many times as long as an answer takes. */
+#define LATE_ANSWERS 3.0
+
 /* Runs follow in quick succession when no more than this lies between them: while a helper lingers. */
 enum { QUICK_NS = 50000 };
 
@@ -82,87 +88,108 @@ const void *run_identity(const struct run *run)
 
 HOT void heartbeat_recall(struct run *run)
 {
-	run->known = cost_recall(run_identity(run));
-	run->floor_ns = CALLS_PER_CHUNK * (double)run->ctl.kc_call_ns;
-	if (run->floor_ns < FLOOR_NS)
-		run->floor_ns = FLOOR_NS;
+	struct plan *plan = &run->plan;
+
+	plan->call_ns = run->ctl.kc_call_ns;
+	plan->known = cost_recall(run_identity(run));
+	plan->floor_ns = CALLS_PER_CHUNK * (double)plan->call_ns;
+	if (plan->floor_ns < FLOOR_NS)
+		plan->floor_ns = FLOOR_NS;
 }
 
 void heartbeat_prepare(struct run *run)
 {
+	struct plan *plan = &run->plan;
+
+	plan->few = run->nr_chunks <= FEW_CHUNKS;
 	/* The microseconds of the clock are as good as dice. */
-	run->reluctant = run->known.flags & COST_WAITS && run->begin / 1000 % TRY_AGAIN_RUNS != 0;
-	run->even = false;
+	plan->reluctant = plan->known.flags & COST_WAITS && plan->begin / 1000 % TRY_AGAIN_RUNS != 0;
+	plan->even = false;
 }
 
 /* What calls that take long themselves add to the price of a helper, who makes more of them. */
-static double calls_price(const struct run *run)
+static double calls_price(const struct plan *plan)
 {
-	return CALLS_PER_HELPER * (double)run->ctl.kc_call_ns;
+	return CALLS_PER_HELPER * (double)plan->call_ns;
 }
 
 /* What is gained by one more helper has to be more than this. */
-static double price(const struct run *run)
+static double price(const struct plan *plan)
 {
 	double wake = pool_is_warm() ? (double)price_warm_ns() : MARGIN * (double)(price_wake_ns() + price_answer_ns());
 
-	return wake + calls_price(run);
+	return wake + calls_price(plan);
+}
+
+/* Is it not worth even a helper that waits awake? While none does, what is but just worth one is not worth earning one. */
+HOT static bool is_too_short(double ns)
+{
+	double least = (double)price_warm_ns();
+
+	return ns < least || (ns < MARGIN * least && !pool_is_warm());
+}
+
+HOT bool heartbeat_is_quick(const struct run *run)
+{
+	return clock_since(short_runs.end, run->plan.begin) <= QUICK_NS;
 }
 
 HOT size_t heartbeat_ahead(const struct run *run, const struct ktask_node *node)
 {
-	double ns_per_unit = run->known.ns_per_unit, ns = ns_per_unit * (double)node->kn_task_size, least, chunks;
+	const struct plan *plan = &run->plan;
+	double ns_per_unit = plan->known.ns_per_unit, ns = ns_per_unit * (double)node->kn_task_size, least, chunks;
 	size_t min = run->ctl.kc_min_chunk_size;
 
 	/* Sizes that would be refused go the long way. */
-	if (ns <= 0 || run->known.flags & COST_VARIES || node->kn_task_size - 1 >= KTASK_MAX_SIZE ||
+	if (ns <= 0 || plan->known.flags & COST_VARIES || node->kn_task_size - 1 >= KTASK_MAX_SIZE ||
 	    node->kn_task_size > UINTPTR_MAX - (uintptr_t)node->kn_start || run->ctl.kc_trace || trace_is_on())
 		return 0;
-	if (ns < (double)price_warm_ns())
+	if (is_too_short(ns))
 		return node->kn_task_size;
 	/* In quick succession runs earn a helper together. And where chunks may end is for the cut to say. */
-	if (pool_is_warm() || run->begin - short_runs.end <= QUICK_NS || ns >= price(run) ||
+	if (heartbeat_is_quick(run) || pool_is_warm() || ns >= price(plan) ||
 	    run->ctl.kc_iter_func != ktask_iter_range || run->ctl.kc_align > 1)
 		return 0;
-	least = ns / AHEAD_PARTS > run->floor_ns ? ns / AHEAD_PARTS : run->floor_ns;
+	least = ns / AHEAD_PARTS > plan->floor_ns ? ns / AHEAD_PARTS : plan->floor_ns;
 	chunks = least / ns_per_unit / (double)min;
 	return least >= ns || chunks * (double)min >= (double)node->kn_task_size ? node->kn_task_size
 										 : ((size_t)chunks + 1) * min;
 }
 
-HOT bool heartbeat_is_due(const struct run *run, uint64_t now)
+HOT bool heartbeat_is_due(const struct plan *plan, uint64_t now)
 {
-	return (double)(now - run->begin) >= price(run);
+	return (double)(now - plan->begin) >= price(plan);
 }
 
 HOT int heartbeat_why_ahead(const struct run *run, uint64_t now)
 {
 	if (run->ctl.kc_max_threads == 1)
 		return KTASK_WHY_ENOUGH;
-	return heartbeat_is_due(run, now) ? KTASK_WHY_NOT_ASKED : KTASK_WHY_SHORT;
+	return heartbeat_is_due(&run->plan, now) ? KTASK_WHY_NOT_ASKED : KTASK_WHY_SHORT;
 }
 
 /* If a helper were worth it, could there be one? */
 static bool may_have_helper(const struct run *run)
 {
 	return run->ctl.kc_max_threads != 1 && run->ctl.kc_min_chunk_size < run->ahead.units &&
-	       !(run->known.flags & COST_WAITS) && pool_most_helpers() > 0;
+	       !(run->plan.known.flags & COST_WAITS) && pool_most_helpers() > 0;
 }
 
 void heartbeat_end_ahead(const struct run *run, uint64_t now)
 {
-	uint64_t ns = clock_since(run->begin, now);
-	double known = run->known.ns_per_unit * (double)run->ahead.units;
+	const struct plan *plan = &run->plan;
+	uint64_t ns = clock_since(plan->begin, now);
+	double known = plan->known.ns_per_unit * (double)run->ahead.units;
 	bool helper;
 
-	cost_learn(run_identity(run), run->ahead.units, ns, run->known);
-	if (known < (double)price_warm_ns()) {
+	cost_learn(run_identity(run), run->ahead.units, ns, plan->known);
+	if (is_too_short(known)) {
 		if (ns > USUAL_WARM_NS)
 			price_doubt_warmth();
 		return;
 	}
 	helper = may_have_helper(run);
-	if (helper && known > USUAL_PRICE_NS + calls_price(run))
+	if (helper && known > USUAL_PRICE_NS + calls_price(plan))
 		price_doubt();
 	short_runs.spent = helper ? ns : 0;
 	short_runs.end = now;
@@ -179,6 +206,7 @@ static void because(struct worker *w, int why)
 static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 {
 	struct run *run = w->run;
+	const struct plan *plan = w->plan;
 	unsigned threads = team_size(&run->team) + 1, turn;
 	size_t remaining;
 
@@ -186,27 +214,30 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 		because(w, KTASK_WHY_ENOUGH);
 		return;
 	}
-	remaining = cut_remaining(&run->cut);
+	remaining = cut_remaining(&plan->cut);
 	if (remaining == 0)
 		return;
-	if (run->reluctant && least_ns < TRY_AGAIN_NS)
+	if (plan->reluctant && least_ns < TRY_AGAIN_NS)
 		least_ns = TRY_AGAIN_NS;
 	if (ns_per_unit > 0) {
 		double gain = ns_per_unit * (double)remaining / threads;
 
 		if (gain < least_ns) {
-			because(w, run->reluctant ? KTASK_WHY_WAITED : KTASK_WHY_SHORT);
+			because(w, plan->reluctant ? KTASK_WHY_WAITED : KTASK_WHY_SHORT);
 			/* For the price of a wake alone, that is; and once in a run. */
-			if (gain > USUAL_PRICE_NS + calls_price(run) && !run->reluctant && w->thread == 0 && !w->chunks)
+			if (gain > USUAL_PRICE_NS + calls_price(plan) && !plan->reluctant && w->thread == 0 &&
+			    !w->chunks)
 				price_doubt();
 			return;
 		}
-	} else if (run->nr_chunks > FEW_CHUNKS) {
+	} else if (!plan->few) {
 		return;
 	}
 	atomic_store_explicit(&run->ns_per_unit, (float)ns_per_unit, memory_order_relaxed);
 	turn = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) + 1;
-	w->now = team_call(&run->team, cut_node_in_turn(&run->cut, turn)); /* what that took is not the next chunk's */
+	if (turn == 1)
+		run->published = *plan;
+	w->now = team_call(&run->team, cut_node_in_turn(&plan->cut, turn)); /* what that took is not the next chunk's */
 	w->refused = w->now == TEAM_REFUSED;
 	if (w->now <= TEAM_NONE_IDLE) {
 		because(w, KTASK_WHY_NONE_FREE);
@@ -219,84 +250,95 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 void heartbeat_begin(struct worker *caller)
 {
 	struct run *run = caller->run;
+	struct plan *plan = &run->plan;
 	uint64_t spent = short_runs.spent;
-	double ns_per_unit = run->known.ns_per_unit;
+	double ns_per_unit = plan->known.ns_per_unit;
 
 	/* Short or long: the first chunk will tell, and it is a small one. */
-	if (run->known.flags & COST_VARIES)
+	if (plan->known.flags & COST_VARIES)
 		caller->pace.ns_per_unit = 0;
 	if (max_threads(run) == 1) {
 		because(caller, KTASK_WHY_ENOUGH);
 		return;
 	}
-	if (ns_per_unit > 0 && ns_per_unit * (double)run->cut.total < (double)price_warm_ns()) {
+	if (ns_per_unit > 0 && is_too_short(ns_per_unit * (double)plan->cut.total)) {
 		because(caller, KTASK_WHY_SHORT);
-		if (ns_per_unit * (double)run->cut.total > USUAL_WARM_NS)
+		if (ns_per_unit * (double)plan->cut.total > USUAL_WARM_NS)
 			price_doubt_warmth();
 		return;
 	}
 	/* What a few short units have shown says little of many: the first chunk will tell. */
-	if (run->known.flags & COST_ROUGH && run->nr_chunks > FEW_CHUNKS)
+	if (plan->known.flags & COST_ROUGH && !plan->few)
 		ns_per_unit = 0;
 	if (caller->now - short_runs.end > QUICK_NS)
 		spent = short_runs.spent = 0;
 	run->team.hot = spent > 0;
 	if (pool_is_warm()) {
-		run->even = run->known.flags & COST_EVEN && ns_per_unit > 0 &&
-			    ns_per_unit * (double)run->cut.total < EVEN_NS;
-		call_if_worth(caller, ns_per_unit, price(run));
-	} else if (run->known.flags & COST_VARIES && price(run) > 0) {
+		plan->even = caller->pace.ns_per_unit > 0 && plan->known.flags & COST_EVEN && ns_per_unit > 0 &&
+			     ns_per_unit * (double)plan->cut.total < EVEN_NS;
+		call_if_worth(caller, ns_per_unit, price(plan));
+	} else if (plan->known.flags & COST_VARIES && price(plan) > 0) {
 		because(caller, KTASK_WHY_SHORT);
-	} else if ((double)spent > price(run)) {
+	} else if ((double)spent > price(plan)) {
 		/* Earned together, if another one like them gains anything at all. */
 		short_runs.spent = 0;
 		call_if_worth(caller, ns_per_unit, (double)price_warm_ns());
 	} else {
 		/* Memory may deceive: what is not far above the price, and has been so once only, waits for the heartbeat. */
-		call_if_worth(caller, ns_per_unit, run->known.flags & COST_CONFIRMED ? price(run) : 2 * price(run));
+		call_if_worth(caller, ns_per_unit, plan->known.flags & COST_CONFIRMED ? price(plan) : 2 * price(plan));
 	}
 }
 
 void heartbeat_join(struct worker *helper)
 {
-	call_if_worth(helper, helper->pace.ns_per_unit, price(helper->run));
+	call_if_worth(helper, helper->pace.ns_per_unit, price(helper->plan));
 }
 
 void heartbeat(struct worker *w)
 {
 	if (team_size(&w->run->team) + 1 < max_threads(w->run) && w->now - w->called_at >= price_wake_ns())
-		call_if_worth(w, w->pace.ns_per_unit, price(w->run));
+		call_if_worth(w, w->pace.ns_per_unit, price(w->plan));
+}
+
+/* How much more than an equal share w does, for all to end together: what each helper does less. */
+static double lead_ns(const struct worker *w, unsigned threads)
+{
+	double late = LATE_ANSWERS * (double)price_awake_ns() / threads;
+
+	return w->thread == 0 ? late * (threads - 1) : -late;
 }
 
 size_t heartbeat_size(const struct worker *w)
 {
 	const struct run *run = w->run;
+	const struct plan *plan = w->plan;
 	unsigned threads = team_size(&run->team) + 1;
-	double floor = run->floor_ns;
+	double floor = plan->floor_ns;
 
 	if (max_threads(run) == 1) {
-		if (!run->ctl.kc_poll_func)
+		if (!plan->polls)
 			return cursor_remaining(w->cursor); /* nobody to share with, nobody to ask */
 		floor = floor > PACE_TARGET_NS ? floor : PACE_TARGET_NS;
 	} else if (threads == 1 && w->refused) {
 		floor = floor > ALONE_NS ? floor : ALONE_NS;
 	}
-	if (run->even && threads == max_threads(run) && w->pace.ns_per_unit * (double)run->cut.total < EVEN_NS)
-		return batch_next(&w->pace, &run->cut, w->cursor, threads, floor);
-	return pace_next(&w->pace, &run->cut, w->cursor, threads, floor, (double)clock_since(run->begin, w->now));
+	if (plan->even && threads == max_threads(run) && w->pace.ns_per_unit * (double)plan->cut.total < EVEN_NS)
+		return batch_next(&w->pace, &plan->cut, w->cursor, threads, floor > REST_NS ? floor : REST_NS,
+				  lead_ns(w, threads));
+	return pace_next(&w->pace, &plan->cut, w->cursor, threads, floor, (double)clock_since(plan->begin, w->now));
 }
 
 /* Did a unit cost this thread about what it cost the last time? What differs by less is made up for (batch_next). */
 static bool is_as_known(const struct worker *w)
 {
-	double now = (double)w->pace.ns, known = w->run->known.ns_per_unit * (double)w->pace.units;
+	double now = (double)w->pace.ns, known = w->plan->known.ns_per_unit * (double)w->pace.units;
 
 	return now < MARGIN_EVEN * known && known < MARGIN_EVEN * now;
 }
 
 void heartbeat_leave(const struct worker *helper)
 {
-	if (helper->run->known.ns_per_unit > 0 && !is_as_known(helper))
+	if (helper->plan->known.ns_per_unit > 0 && !is_as_known(helper))
 		atomic_store_explicit(&helper->run->uneven, true, memory_order_relaxed);
 }
 
@@ -304,13 +346,14 @@ void heartbeat_leave(const struct worker *helper)
 static void judge(const struct worker *caller, struct cost *cost)
 {
 	const struct run *run = caller->run;
-	uint64_t all = caller->pace.ns + atomic_load_explicit(&run->busy_ns, memory_order_relaxed);
+	const struct plan *plan = &run->plan;
+	double all = cost->ns_per_unit * (double)plan->cut.total;
 
 	cost->flags &= ~(unsigned)COST_WAITS;
 	if (max_threads(run) < run->nr_holes)
 		cost->flags |= COST_WAITS;
 	/* In a long run each thread has had some of all units, unless it was cut in batches. */
-	if (run->known.ns_per_unit == 0 || ((double)all >= EVEN_NS && !run->even))
+	if (plan->known.ns_per_unit == 0 || (all >= EVEN_NS && !plan->even))
 		return;
 	cost->flags &= ~(unsigned)COST_EVEN;
 	if (is_as_known(caller) && !atomic_load_explicit(&run->uneven, memory_order_relaxed))
@@ -320,18 +363,19 @@ static void judge(const struct worker *caller, struct cost *cost)
 void heartbeat_end(struct worker *caller)
 {
 	struct run *run = caller->run;
+	const struct plan *plan = &run->plan;
 	bool alone = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) == 0;
 
 	if (caller->pace.units) {
-		struct cost cost = cost_measured(caller->pace.units, caller->pace.ns, run->known);
+		struct cost cost = cost_measured(caller->pace.units, caller->pace.ns, plan->known);
 
 		if (!alone)
 			judge(caller, &cost);
-		cost_remember(run_identity(run), cost, run->known);
+		cost_remember(run_identity(run), cost, plan->known);
 	}
 	if (alone && run->nr_holes > 1)
-		short_runs.spent += caller->now - run->begin;
-	else if (alone && (double)(caller->now - run->begin) > price(run))
+		short_runs.spent += caller->now - plan->begin;
+	else if (alone && (double)(caller->now - plan->begin) > price(plan))
 		pool_look_again(caller->now);
 	short_runs.end = caller->now;
 }

@@ -17,13 +17,16 @@ void heartbeat_recall(struct run *run);
  * long: then a helper is due.
  */
 size_t heartbeat_ahead(const struct run *run, const struct ktask_node *node);
-bool heartbeat_is_due(const struct run *run, uint64_t now);
+bool heartbeat_is_due(const struct plan *plan, uint64_t now);
 
 /* After such a run: enum ktask_why. */
 int heartbeat_why_ahead(const struct run *run, uint64_t now);
 
 /* And if it went well: remembers what it has shown. */
 void heartbeat_end_ahead(const struct run *run, uint64_t now);
+
+/* Did the run before, of this thread, end but a moment ago, so that a helper may still wait awake? */
+bool heartbeat_is_quick(const struct run *run);
 
 /* Any other run: what is known is used from now on. */
 void heartbeat_prepare(struct run *run);

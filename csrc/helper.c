@@ -44,16 +44,18 @@ static void park(struct helper *h, uint32_t word)
 		set_idle(self);
 }
 
-/* Waits awake for a call, until that no longer pays or somebody else wants the CPU. */
-static void linger(struct helper *h)
+/* Waits awake for a call, until that no longer pays or somebody else wants the CPU. Was it looking when the call came? */
+static bool linger(struct helper *h)
 {
 	uint64_t last = clock_ns(), end = last + LINGER_NS, yielded = last;
+	bool looking = true;
 	uint32_t word;
 
 	atomic_store_explicit(&h->awake, true, memory_order_relaxed);
 	while (!((word = atomic_load_explicit(&h->word, memory_order_relaxed)) & CALLED)) {
 		uint64_t now = clock_ns();
 
+		looking = true;
 		if (now >= end || now - last > PREEMPTED_NS) {
 			park(h, word);
 			break;
@@ -62,11 +64,14 @@ static void linger(struct helper *h)
 		if (now - yielded > YIELD_NS) {
 			yielded = now;
 			sched_yield();
+			looking = false;
+			continue;
 		}
 		for (int i = 0; i < 8 && !(atomic_load_explicit(&h->word, memory_order_relaxed) & CALLED); i++)
 			clock_pause();
 	}
 	atomic_store_explicit(&h->awake, false, memory_order_relaxed);
+	return looking;
 }
 
 /* Was it a thread of this process that it waited for? */
@@ -130,7 +135,7 @@ static void sleep_until_woken(struct helper *h, uint32_t word)
 	}
 }
 
-/* Steps 4 and 5. Was it awake when it was called? */
+/* Steps 4 and 5. Was it awake when it was called, and looking? */
 static bool await_call(struct helper *h)
 {
 	for (bool awake = false;;) {
@@ -142,8 +147,7 @@ static bool await_call(struct helper *h)
 								    memory_order_acq_rel, memory_order_relaxed))
 				return awake;
 		} else if ((word & STATE) == LINGERING) {
-			linger(h);
-			awake = true;
+			awake = linger(h);
 		} else {
 			sleep_until_woken(h, word);
 			awake = false;
@@ -240,7 +244,9 @@ void *helper_main(void *arg)
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
 		now = clock_ns();
 		answer = clock_since(h->called_at, now);
-		atomic_store_explicit(&h->unanswered_ns, 0, memory_order_relaxed);
+		/* Where there is something to take off: who else has this line, keeps it. */
+		if (atomic_load_explicit(&h->unanswered_ns, memory_order_relaxed))
+			atomic_store_explicit(&h->unanswered_ns, 0, memory_order_relaxed);
 		h->lingers = team->hot || clock_since(h->idle_since, h->called_at) < LINGER_NS;
 		serving = team;
 		/* Where it works under a lock, others wait for it. */

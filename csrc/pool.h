@@ -35,9 +35,9 @@ struct team {
 	int home;		   /* the caller's node, */
 	int caller_cpu;		   /* and its CPU, which helpers keep away from */
 	bool enrolled;
+	bool hot;	  /* the caller makes short runs in quick succession: helpers had better linger */
 	bool shares_lock; /* the work of all is done under one lock, in part; helpers then have */
 	int nice;	  /* the caller's nice, if they are privileged */
-	bool hot;	  /* the caller makes short runs in quick succession: helpers had better linger */
 	bool seated;	  /* the caller has a seat, or needs none: */
 	bool took_seat;	  /* it has taken it for this team */
 	unsigned nr_cancelled;

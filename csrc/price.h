@@ -13,8 +13,11 @@ uint64_t price_answer_ns(void);
  * What a run has to last for the call of a helper that waits awake to gain: from how long such helpers take to answer.
  * USUAL_WARM_NS is what that comes to on most machines, and is assumed at first.
  */
-enum { USUAL_WARM_NS = 2500 };
+enum { USUAL_WARM_NS = 2000 };
 uint64_t price_warm_ns(void);
+
+/* How long it takes to answer: about as long as a cache line to get there. */
+uint64_t price_awake_ns(void);
 
 /* Measured: a wake took its caller so long. */
 void price_woke(uint64_t ns);

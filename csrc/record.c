@@ -8,8 +8,7 @@
 
 void record_chunk(const struct worker *w, const struct chunk *chunk, uint64_t begin, int cpu, int result)
 {
-	const struct run *run = w->run;
-	struct ktask_trace *own = run->ctl.kc_trace, *process = run->team.trace;
+	struct ktask_trace *own = w->plan->own_trace, *process = w->plan->trace;
 	const struct ktask_event event = {
 		.ke_begin = begin,
 		.ke_end = w->now,
@@ -19,7 +18,7 @@ void record_chunk(const struct worker *w, const struct chunk *chunk, uint64_t be
 		.ke_cpu = cpu,
 		.ke_nid = chunk->cursor->nid,
 		.ke_result = result,
-		.ke_run = run->team.run,
+		.ke_run = w->run->team.run,
 		.ke_kind = KTASK_EVENT_CHUNK,
 		.ke_tid = w->tid,
 	};
@@ -37,8 +36,8 @@ void record_all(const struct worker *w, enum ktask_event_kind kind, uint64_t beg
 	trace_add(run->team.trace, &(struct ktask_event){
 					   .ke_begin = begin,
 					   .ke_end = end,
-					   .ke_start = (void *)(uintptr_t)run_identity(run),
-					   .ke_units = kind == KTASK_EVENT_RUN ? run->cut.total : w->pace.units,
+					   .ke_start = (void *)(uintptr_t)run_identity(w->run),
+					   .ke_units = kind == KTASK_EVENT_RUN ? w->plan->cut.total : w->pace.units,
 					   .ke_thread = w->thread,
 					   .ke_cpu = -1,
 					   .ke_nid = NUMA_NO_NODE,
@@ -61,7 +60,7 @@ void record_report(const struct worker *caller, size_t undone)
 	const struct run *run = caller->run;
 	unsigned threads = atomic_load_explicit(&run->threads, memory_order_relaxed) + (caller->chunks != 0);
 	struct ktask_report r = {
-		.kr_ns = caller->now - run->begin,
+		.kr_ns = caller->now - run->plan.begin,
 		.kr_chunks = atomic_load_explicit(&run->chunks, memory_order_relaxed) + caller->chunks,
 		.kr_undone = undone,
 		.kr_threads = threads < run->nr_holes ? threads : run->nr_holes, /* a helper may have come twice */
@@ -85,7 +84,7 @@ void record_ahead(const struct run *run, const struct ktask_node *node, void *en
 	const struct ahead *ahead = &run->ahead;
 	bool failed = ahead->error != KTASK_RETURN_SUCCESS;
 	struct ktask_report r = {
-		.kr_ns = ahead->now - run->begin,
+		.kr_ns = ahead->now - run->plan.begin,
 		.kr_chunks = ahead->chunks,
 		.kr_threads = 1,
 		.kr_error = ahead->error,
@@ -93,7 +92,7 @@ void record_ahead(const struct run *run, const struct ktask_node *node, void *en
 		.kr_error_start = failed ? node->kn_start : NULL,
 		.kr_error_end = failed ? end : NULL,
 		.kr_why = heartbeat_why_ahead(run, ahead->now),
-		.kr_busy_ns = ahead->now - run->begin,
+		.kr_busy_ns = ahead->now - run->plan.begin,
 	};
 
 	give_report(run, &r);

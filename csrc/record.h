@@ -5,9 +5,9 @@
 
 #include "run_private.h"
 
-static inline bool is_traced(const struct run *run)
+static inline bool is_traced(const struct plan *plan)
 {
-	return run->ctl.kc_trace || run->team.trace;
+	return plan->own_trace || plan->trace;
 }
 
 /* A chunk that has just ended, and began then on that CPU. */

@@ -17,6 +17,7 @@
 #include "facts.h"
 #include "heartbeat.h"
 #include "hot.h"
+#include "prefetch.h"
 #include "probes.h"
 #include "record.h"
 #include "thread_local.h"
@@ -53,9 +54,9 @@ static bool failed(const struct run *run)
 }
 
 /* Is this the child of a fork that happened during the run, and its helpers, with their chunks, not here? */
-static bool orphaned(const struct run *run)
+static bool orphaned(const struct run *run, const struct plan *plan)
 {
-	return run->team.forks != pool_forks() && team_size(&run->team) > 0;
+	return plan->forks != pool_forks() && team_size(&run->team) > 0;
 }
 
 /* ---- chunks ----------------------------------------------------------------------------------------------------- */
@@ -65,27 +66,30 @@ static bool find_work(struct worker *w)
 {
 	const int *distance = w->node < 0 ? NULL : pool_topology()->nodes[w->node].distance;
 
-	w->cursor = cut_go_on(&w->run->cut, w->cursor, w->node, distance);
+	w->cursor = cut_go_on(&w->plan->cut, w->cursor, w->node, distance);
 	return w->cursor != NULL;
 }
 
 static void poll(struct worker *caller)
 {
 	struct run *run = caller->run;
+	const struct plan *plan = &run->plan;
 	int stop;
 
 	if (!run->ctl.kc_poll_func || failed(run) || caller->now - caller->polled < POLL_NS)
 		return;
-	stop = run->ctl.kc_poll_func(run->cut.total - cut_remaining(&run->cut), run->cut.total, run->ctl.kc_poll_arg);
+	stop = run->ctl.kc_poll_func(plan->cut.total - cut_remaining(&plan->cut), plan->cut.total,
+				     run->ctl.kc_poll_arg);
 	if (stop)
 		fail(run, stop, NULL);
 	caller->polled = caller->now = clock_ns();
 }
 
 /* One by one: to clear it all and then set some takes as long as a claim. */
-static void begin_work(struct worker *w, struct run *run, int thread, int node, uint64_t now)
+static void begin_work(struct worker *w, struct run *run, const struct plan *plan, int thread, int node, uint64_t now)
 {
 	w->run = run;
+	w->plan = plan;
 	w->thread = thread;
 	w->node = node;
 	w->cursor = NULL;
@@ -97,29 +101,31 @@ static void begin_work(struct worker *w, struct run *run, int thread, int node, 
 	w->joined = w->now = w->called_at = w->polled = now;
 	w->why = 0;
 	w->refused = false;
-	w->tid = is_traced(run) ? pool_tid() : 0;
+	w->tid = is_traced(plan) ? pool_tid() : 0;
 }
 
 static team_work help;
 
 static int do_chunk(struct worker *w, const struct chunk *chunk)
 {
-	struct run *run = w->run;
+	const struct plan *plan = w->plan;
 	uint64_t begin = w->now;
-	int cpu = is_traced(run) ? sched_getcpu() : -1;
+	int cpu = is_traced(plan) ? sched_getcpu() : -1;
 	unsigned forks = pool_forks();
 	int result;
 
-	PROBE3(chunk__begin, run, chunk->start, chunk->end);
-	result = run->ctl.kc_thread_func(chunk->start, chunk->end, run->ctl.kc_func_arg);
-	if (w->thread != 0 && forks != pool_forks())
-		exit(0); /* the child of a helper: the run's memory is nobody's here */
-	team_check(&run->team, help);
-	PROBE2(chunk__end, run, result);
+	PROBE3(chunk__begin, w->run, chunk->start, chunk->end);
+	result = plan->thread_func(chunk->start, chunk->end, plan->func_arg);
+	if (w->thread != 0) {
+		if (forks != pool_forks())
+			exit(0); /* the child of a helper: the run's memory is nobody's here */
+		team_check(&w->run->team, help);
+	}
+	PROBE2(chunk__end, w->run, result);
 	w->now = clock_ns();
 	w->chunks++;
 	pace_update(&w->pace, chunk->to - chunk->from, clock_since(begin, w->now));
-	if (is_traced(run))
+	if (is_traced(plan))
 		record_chunk(w, chunk, begin, cpu, result);
 	return result;
 }
@@ -140,17 +146,18 @@ void ktask_waited(uint64_t ns)
 static void work(struct worker *w)
 {
 	struct run *run = w->run;
+	const struct plan *plan = w->plan;
 	struct worker *outer = current;
 	struct chunk *chunk = &w->chunk;
 
 	current = w;
 
-	while (!failed(run) && !orphaned(run) && find_work(w)) {
+	while (!failed(run) && !orphaned(run, plan) && find_work(w)) {
 		int result;
 
-		if (w->thread != 0 && run->team.shares_lock && pool_makes_way(w->thread - 1, &w->now))
+		if (w->thread != 0 && plan->shares_lock && pool_makes_way(w->thread - 1, &w->now))
 			break;
-		if (!cut_claim(&run->cut, w->cursor, heartbeat_size(w), chunk))
+		if (!cut_claim(&plan->cut, w->cursor, heartbeat_size(w), chunk))
 			continue;
 		if (failed(run)) { /* while this thread was claiming */
 			holes_add(&run->holes, chunk);
@@ -188,21 +195,27 @@ static void fail_ended(void *helper)
 static void help(struct team *team, int helper, int node, uint64_t now)
 {
 	struct run *run = (struct run *)team;
+	struct plan plan;
 	struct worker w;
 
-	begin_work(&w, run, helper + 1, node, now);
+	__builtin_prefetch(&run->team.here);
+	prefetch_to_write(&run->cursor.next);
+	prefetch_all_to_read(&run->published, &run->chunks);
+	plan = run->published;
+	begin_work(&w, run, &plan, helper + 1, node, now);
 	w.pace.ns_per_unit = (double)atomic_load_explicit(&run->ns_per_unit, memory_order_relaxed);
 	heartbeat_join(&w);
 	pthread_cleanup_push(fail_ended, &w);
 	work(&w);
 	pthread_cleanup_pop(0);
-	if (w.chunks) {
+	if (w.chunks)
+		heartbeat_leave(&w);
+	if (w.chunks && plan.reports) {
 		atomic_fetch_add_explicit(&run->chunks, w.chunks, memory_order_relaxed);
 		atomic_fetch_add_explicit(&run->threads, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&run->busy_ns, w.pace.ns, memory_order_relaxed);
-		heartbeat_leave(&w);
 	}
-	if (team->trace)
+	if (plan.trace)
 		record_all(&w, KTASK_EVENT_STAY, w.joined, clock_ns(), 0);
 }
 
@@ -220,7 +233,7 @@ static unsigned count_threads(const struct run *run)
 /* Looks after the run until the last helper is gone. */
 static void wait_for_helpers(struct worker *caller)
 {
-	while (!orphaned(caller->run) && !team_gather(&caller->run->team, POLL_NS)) {
+	while (!orphaned(caller->run, caller->plan) && !team_gather(&caller->run->team, POLL_NS)) {
 		caller->now = clock_ns();
 		poll(caller);
 	}
@@ -236,16 +249,15 @@ static void abandon(void *arg)
 	struct run *run = arg;
 
 	fail(run, -ECANCELED, NULL);
-	while (!orphaned(run) && !team_gather(&run->team, POLL_NS))
+	while (!orphaned(run, &run->plan) && !team_gather(&run->team, POLL_NS))
 		;
 	if (run->team.trace)
 		trace_leave();
 }
 
 /* -1 where it makes no difference. The topology is there once a node was named (check_nodes), but not before. */
-static int node_of_caller(const struct run *run)
+static int node_of_caller(const struct cut *cut)
 {
-	const struct cut *cut = &run->cut;
 	int cpu;
 
 	for (size_t i = 0; cut->nr_cursors > 1 && i < cut->nr_cursors; i++)
@@ -257,6 +269,8 @@ static int node_of_caller(const struct run *run)
 /* What a run begins with; all that could be refused has been. */
 static void prepare(struct run *run, struct chunk *holes)
 {
+	struct plan *plan = &run->plan;
+
 	run->holes.chunk = holes;
 	run->chunk_failed = false;
 	atomic_init(&run->holes.nr, 0);
@@ -268,9 +282,16 @@ static void prepare(struct run *run, struct chunk *holes)
 	atomic_init(&run->max_threads, run->nr_holes);
 	atomic_init(&run->ns_per_unit, 0);
 	team_init(&run->team, help, run->nr_holes - 1);
-	run->team.shares_lock = run->ctl.kc_shares_lock != 0;
-	run->team.trace = run->ahead.chunks ? NULL : trace_enter(); /* of half a run nothing is recorded */
-	run->team.run = is_traced(run) ? trace_number() : 0;
+	run->team.shares_lock = plan->shares_lock = run->ctl.kc_shares_lock != 0;
+	run->team.trace = plan->trace =
+		run->ahead.chunks ? NULL : trace_enter(); /* of half a run nothing is recorded */
+	plan->own_trace = run->ctl.kc_trace;
+	plan->forks = run->team.forks;
+	plan->thread_func = run->ctl.kc_thread_func;
+	plan->func_arg = run->ctl.kc_func_arg;
+	plan->polls = run->ctl.kc_poll_func != NULL;
+	plan->reports = run->ctl.kc_report != NULL;
+	run->team.run = is_traced(plan) ? trace_number() : 0;
 }
 
 /* What was done ahead is done as if it were by this worker. There is one node. */
@@ -279,12 +300,12 @@ static void catch_up(struct worker *caller)
 	struct run *run = caller->run;
 	const struct ahead *ahead = &run->ahead;
 
-	cut_claim(&run->cut, run->cut.cursors, ahead->units, &caller->chunk);
+	cut_claim(&run->plan.cut, run->plan.cut.cursors, ahead->units, &caller->chunk);
 	caller->chunks = ahead->chunks;
 	caller->now = ahead->now;
-	pace_update(&caller->pace, ahead->units, ahead->now - run->begin);
+	pace_update(&caller->pace, ahead->units, ahead->now - run->plan.begin);
 	if (ahead->error != KTASK_RETURN_SUCCESS) {
-		cut_claim(&run->cut, run->cut.cursors, ahead->failed, &caller->chunk);
+		cut_claim(&run->plan.cut, run->plan.cut.cursors, ahead->failed, &caller->chunk);
 		fail(run, ahead->error, &caller->chunk);
 		holes_add(&run->holes, &caller->chunk);
 		return;
@@ -303,10 +324,10 @@ static int run_cut(struct run *run)
 	int error;
 
 	prepare(run, holes);
-	begin_work(&caller, run, 0, node_of_caller(run), run->begin);
-	caller.pace.ns_per_unit = run->known.ns_per_unit;
+	begin_work(&caller, run, &run->plan, 0, node_of_caller(&run->plan.cut), run->plan.begin);
+	caller.pace.ns_per_unit = run->plan.known.ns_per_unit;
 	if (!run->ahead.chunks)
-		PROBE3(run__begin, run, run->ctl.kc_thread_func, run->cut.total);
+		PROBE3(run__begin, run, run->ctl.kc_thread_func, run->plan.cut.total);
 	pthread_cleanup_push(abandon, run);
 	if (run->ahead.chunks)
 		catch_up(&caller);
@@ -315,7 +336,7 @@ static int run_cut(struct run *run)
 	work(&caller);
 	wait_for_helpers(&caller);
 	pthread_cleanup_pop(0);
-	if (orphaned(run)) { /* no telling what the helpers had finished when they were left behind */
+	if (orphaned(run, &run->plan)) { /* no telling what the helpers had finished when they were left behind */
 		atomic_store_explicit(&run->error, -ECHILD, memory_order_relaxed);
 		run->chunk_failed = false;
 		run->ctl.kc_undo_func = NULL;
@@ -323,15 +344,15 @@ static int run_cut(struct run *run)
 
 	error = atomic_load_explicit(&run->error, memory_order_relaxed);
 	if (error && run->ctl.kc_undo_func)
-		undone = undo_finished(&run->cut, &run->holes, &run->ctl);
+		undone = undo_finished(&run->plan.cut, &run->holes, &run->ctl);
 	if (error || atomic_load_explicit(&run->team.nr_called, memory_order_relaxed))
 		caller.now = clock_ns(); /* else since its last chunk next to nothing has happened */
 	if (!error)
 		heartbeat_end(&caller);
 	if (run->ctl.kc_report)
 		record_report(&caller, undone);
-	if (run->team.trace) {
-		record_all(&caller, KTASK_EVENT_RUN, run->begin, caller.now, error);
+	if (run->plan.trace) {
+		record_all(&caller, KTASK_EVENT_RUN, run->plan.begin, caller.now, error);
 		trace_leave();
 	}
 	PROBE2(run__end, run, error);
@@ -366,7 +387,7 @@ static bool is_over_ahead(struct run *run, const struct ktask_node *node, size_t
 			heartbeat_end_ahead(run, ahead->now);
 			break;
 		}
-		if (heartbeat_is_due(run, ahead->now))
+		if (heartbeat_is_due(&run->plan, ahead->now))
 			return false;
 		start = end;
 	}
@@ -379,22 +400,29 @@ static bool is_over_ahead(struct run *run, const struct ktask_node *node, size_t
 /* Any other run. */
 static __attribute__((noinline)) int run_prepared(struct run *run, struct ktask_node *nodes, size_t nr_nodes)
 {
-	struct cursor cursors[nr_nodes ? nr_nodes : 1];
+	struct cursor cursors[nr_nodes > 1 ? nr_nodes : 1];
+	struct cut *cut = &run->plan.cut;
 	int error;
 
-	heartbeat_prepare(run);
-	pool_prefetch();
-	run->cut.cursors = cursors;
-	error = cut_init(&run->cut, nodes, nr_nodes, &run->ctl);
+	if (heartbeat_is_quick(
+		    run)) { /* the last run's helper waits, and has had all that is written before it can begin */
+		pool_prefetch();
+		prefetch_to_write(&run->team);
+		prefetch_to_write(&run->team.here);
+		prefetch_all_to_write(&run->published, &run->chunks);
+	}
+	cut->cursors = nr_nodes > 1 ? cursors : &run->cursor;
+	error = cut_init(cut, nodes, nr_nodes, &run->ctl);
 	if (error)
 		return error;
-	for (size_t i = 0; i < run->cut.nr_cursors; i++)
-		if (cursors[i].nid != NUMA_NO_NODE)
-			cursors[i].node = topology_of_nid(pool_topology(), cursors[i].nid);
-	run->nr_chunks = cut_nr_chunks(&run->cut);
+	for (size_t i = 0; i < cut->nr_cursors; i++)
+		if (cut->cursors[i].nid != NUMA_NO_NODE)
+			cut->cursors[i].node = topology_of_nid(pool_topology(), cut->cursors[i].nid);
+	run->nr_chunks = cut_nr_chunks(cut);
 	run->nr_holes = run->nr_chunks ? count_threads(run) : 1;
+	heartbeat_prepare(run);
 	error = run_cut(run);
-	cut_destroy(&run->cut);
+	cut_destroy(cut);
 	return error;
 }
 
@@ -411,7 +439,7 @@ HOT int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_c
 	if (error)
 		return error;
 	heartbeat_recall(&run);
-	run.begin = clock_ns();
+	run.plan.begin = clock_ns();
 	run.ahead = (struct ahead){ 0 };
 	if (nr_nodes == 1) {
 		size_t size = heartbeat_ahead(&run, &nodes[0]);

@@ -18,51 +18,75 @@ struct ahead {
 	size_t failed;
 };
 
-struct run {
-	/* Read by all, written before the first helper is called. */
-	struct team team; /* the first member: the team of a run is the run */
-	struct ktask_ctl ctl;
+/*
+ * What each thread has to know of the run. Some processors give a cache line that was written to the next one who reads it,
+ * and who wrote it has to fetch it again: so the caller has its plan to itself, and helpers copy what it has published.
+ */
+struct plan {
+	ktask_thread_func thread_func;
+	void *func_arg;
 	struct cut cut;
-	size_t nr_chunks;
-	unsigned nr_holes; /* room for so many: the threads there may be at first */
 	struct cost known; /* from earlier runs */
-	bool reluctant;
-	bool even; /* short, of even units, with a helper that waits for it: cut by batch_next */
 	double floor_ns;
 	uint64_t begin;
+	uint64_t call_ns;
+	struct ktask_trace *own_trace; /* the client's; NULL: none */
+	struct ktask_trace *trace;     /* the process's; NULL: off */
+	unsigned forks;		       /* pool_forks() when the run began */
+	bool few;		       /* units may be long: there are so few chunks */
+	bool reluctant;
+	bool even;			  /* short, of even units, with a helper that waits for it: cut by batch_next */
+	bool shares_lock, polls, reports; /* was that asked for in ctl? */
+};
+
+struct run {
+	struct team team; /* the first member: the team of a run is the run */
+
+	/* The caller's, as long as nothing fails and nobody traces. */
+	struct ktask_ctl ctl;
+	struct plan plan;
+	size_t nr_chunks;
+	unsigned nr_holes; /* room for so many: the threads there may be at first */
 	struct ahead ahead;
 	struct holes holes;
+
+	/* From here to chunks is what a helper needs to begin: it fetches all these lines at once. */
+
+	_Alignas(64) struct plan published; /* written before the first helper is called */
+	struct cursor cursor;		    /* of a run with one node */
 
 	/* The first failure in time. Who brings error from 0 to its value writes the chunk. */
 	_Alignas(64) _Atomic int error;
 	bool chunk_failed;
 	struct chunk failed;
 
-	/* What helpers have done, each of them added when it leaves; and did units cost one of them more or less than known? */
-	_Alignas(64) _Atomic size_t chunks;
-	_Atomic unsigned threads;
-	_Atomic uint64_t busy_ns;
-	_Atomic bool uneven;
-
 	/* Threads there may be, the caller included; one less for each helper that went home because it waited. */
 	_Atomic unsigned max_threads;
 
 	/* What a unit costs, in ns, for helpers to begin with; 0: not known yet. */
 	_Atomic float ns_per_unit;
+
+	/* Did units cost a helper more or less than known? */
+	_Atomic bool uneven;
+
+	/* For the report: what helpers have done, each of them added when it leaves. */
+	_Alignas(64) _Atomic size_t chunks;
+	_Atomic unsigned threads;
+	_Atomic uint64_t busy_ns;
 };
 
-/* What every thread reads for each chunk shares no cache line with what others write meanwhile. */
-static_assert(offsetof(struct team, here) % 64 == 0 && offsetof(struct run, ctl) % 64 == 0,
-	      "calls and departures do not disturb who reads the plan");
+static_assert(offsetof(struct run, ctl) % 64 == 0 && offsetof(struct run, published) % 64 == 0,
+	      "what is the caller's shares no cache line with what helpers read");
 static_assert(offsetof(struct run, error) % 64 == 0 && offsetof(struct run, chunks) % 64 == 0 &&
 		      sizeof(struct run) % 64 == 0,
-	      "nor do a failure and what threads leave behind");
+	      "nor does what threads leave behind with what is seldom written, and looked at for each chunk");
 
 /* One thread at work on a run. */
 struct worker {
 	struct run *run;
-	int thread; /* 0: the caller; n: helper n - 1 */
-	int node;   /* whose CPUs it runs on; -1: not known, any */
+	const struct plan *plan; /* the run's, or a helper's copy */
+	int thread;		 /* 0: the caller; n: helper n - 1 */
+	int node;		 /* whose CPUs it runs on; -1: not known, any */
 	struct cursor *cursor;
 	struct chunk chunk; /* the last one that it claimed */
 	struct pace pace;

@@ -7,6 +7,7 @@
 #include "hot.h"
 #include "limits.h"
 #include "pool_private.h"
+#include "prefetch.h"
 #include "price.h"
 #include "priority.h"
 #include "probes.h"
@@ -138,8 +139,8 @@ void pool_prefetch(void)
 {
 	if (!partner)
 		return;
-	__builtin_prefetch(partner, 1);
-	__builtin_prefetch((const void *)&pool.idle[partner->id / HELPER_BITS], 1);
+	prefetch_to_write(partner);
+	prefetch_to_write((const void *)&pool.idle[partner->id / HELPER_BITS]);
 }
 
 void give_back_kept(struct helper *h)

@@ -76,6 +76,33 @@ static void until_known_as(bool is_even)
 		run(is_even ? even : steep);
 }
 
+static size_t first; /* units in the first chunk of a run */
+
+static int noting_the_first(void *start, void *end, void *arg)
+{
+	if (!start)
+		first = (size_t)(uintptr_t)end;
+	return even(start, end, arg);
+}
+
+/* Also with a helper awake, and when units were even lately: a cost that may be another this time is no measure of a batch. */
+static void what_varies_begins_small(void)
+{
+	const struct cost varies = { 1e9,
+				     COST_VARIES | COST_EVEN }; /* what is remembered differs from it, so it is news */
+
+	for (bool called = false; !called;) {
+		struct cost cost;
+
+		run(even);
+		cost = cost_recall(&work);
+		cost.flags |= COST_VARIES | COST_EVEN;
+		cost_remember(&work, cost, varies);
+		called = run(noting_the_first).kr_called > 0 && cost_recall(&work).flags & COST_VARIES;
+		CHECK(first <= UNITS / 16);
+	}
+}
+
 int main(void)
 {
 	setenv("KTASK_RETREAT", "off", 1); /* whoever else is on the CPUs: now and then both threads run */
@@ -87,8 +114,9 @@ int main(void)
 	until_known_as(false);
 	until_known_as(true);
 
-	/* Three batches: three eighths each, three eighths of the rest, and what is left. By the rule for other work it is more. */
+	/* Two batches: seven sixteenths each, and what is left. By the rule for other work it is more. */
 	for (struct ktask_report r = run(even); r.kr_threads != 2 || r.kr_chunks > 6; r = run(even))
 		;
+	what_varies_begins_small();
 	return 0;
 }

@@ -125,7 +125,8 @@ static void the_last_node_has_all_threads(void)
 	cut_destroy(&cut);
 }
 
-static size_t batch(size_t size, size_t done, unsigned threads, double floor_ns, size_t min_chunk_size)
+static size_t batch_lead(size_t size, size_t done, unsigned threads, double floor_ns, size_t min_chunk_size,
+			 double lead_ns)
 {
 	struct pace pace = { .ns_per_unit = 1 };
 	struct ktask_node node = { AT(0), size, NUMA_NO_NODE };
@@ -137,9 +138,14 @@ static size_t batch(size_t size, size_t done, unsigned threads, double floor_ns,
 
 	CHECK(cut_init(&cut, &node, 1, &ctl) == 0);
 	CHECK(done == 0 || cut_claim(&cut, &cursor, done, &chunk));
-	next = batch_next(&pace, &cut, &cursor, threads, floor_ns);
+	next = batch_next(&pace, &cut, &cursor, threads, floor_ns, lead_ns);
 	cut_destroy(&cut);
 	return next;
+}
+
+static size_t batch(size_t size, size_t done, unsigned threads, double floor_ns, size_t min_chunk_size)
+{
+	return batch_lead(size, done, threads, floor_ns, min_chunk_size, 0);
 }
 
 /* Seven eighths, seven eighths of the rest, and the rest, each in one chunk for each thread; of more threads, quarters. */
@@ -168,6 +174,17 @@ static void batches_are_told_by_what_remains(void)
 	CHECK(batch(16000, 0, 2, 500, 5000) == 5000);
 }
 
+/* The last batch makes up for what is known to be lost before and after; the others do not. */
+static void who_begins_later_has_less_of_the_last_batch(void)
+{
+	CHECK(batch_lead(16000, 0, 2, 125, 1, 300) == 7000 && batch_lead(16000, 0, 2, 125, 1, -300) == 7000);
+	CHECK(batch_lead(16000, 0, 2, 2000, 1, 300) == 8300 && batch_lead(16000, 0, 2, 2000, 1, -300) == 7700);
+	CHECK(batch_lead(16000, 8300, 2, 2000, 1, -300) == 7700 && batch_lead(16000, 7700, 2, 2000, 1, 300) == 8300);
+	CHECK(batch_lead(16000, 0, 2, 2000, 1, 1e30) == 16000); /* there is no more than all, */
+	CHECK(batch_lead(16000, 0, 2, 2000, 1, -1e30) == 1);	/* nor less than a chunk */
+	CHECK(batch_lead(16000, 0, 2, 2000, 100, -1e30) == 100);
+}
+
 static void costs_are_half_of_what_was(void)
 {
 	struct pace pace = { .ns_per_unit = 1000 };
@@ -191,6 +208,7 @@ int main(void)
 	the_last_node_has_all_threads();
 	even_units_go_in_batches();
 	batches_are_told_by_what_remains();
+	who_begins_later_has_less_of_the_last_batch();
 	costs_are_half_of_what_was();
 	return 0;
 }

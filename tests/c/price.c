@@ -90,6 +90,13 @@ static void awake_ones_differ(void)
 	for (int i = 0; i < 200; i++)
 		price_answered_awake(20);
 	CHECK(price_warm_ns() < USUAL_WARM_NS);
+	CHECK(price_awake_ns() > 10 && price_awake_ns() < 30);
+	/* What is much too low is noticed within a few answers; and one that is late for reasons of its own counts as one. */
+	price_answered_awake(5000);
+	CHECK(price_awake_ns() < 40);
+	for (int i = 0; i < 12; i++)
+		price_answered_awake(300);
+	CHECK(price_awake_ns() > 140 && price_awake_ns() < 300);
 }
 
 static void fixed_stays(void)
