@@ -283,8 +283,8 @@ static void prepare(struct run *run, struct chunk *holes)
 	atomic_init(&run->ns_per_unit, 0);
 	team_init(&run->team, help, run->nr_holes - 1);
 	run->team.shares_lock = plan->shares_lock = run->ctl.kc_shares_lock != 0;
-	run->team.trace = plan->trace =
-		run->ahead.chunks ? NULL : trace_enter(); /* of half a run nothing is recorded */
+	plan->trace = run->ahead.chunks ? NULL : trace_enter(); /* of half a run nothing is recorded */
+	run->team.trace = plan->trace;
 	plan->own_trace = run->ctl.kc_trace;
 	plan->forks = run->team.forks;
 	plan->thread_func = run->ctl.kc_thread_func;
@@ -404,8 +404,8 @@ static __attribute__((noinline)) int run_prepared(struct run *run, struct ktask_
 	struct cut *cut = &run->plan.cut;
 	int error;
 
-	if (heartbeat_is_quick(
-		    run)) { /* the last run's helper waits, and has had all that is written before it can begin */
+	/* The helper of the last run may still have what is written before it can begin again. */
+	if (heartbeat_is_quick(run)) {
 		pool_prefetch();
 		prefetch_to_write(&run->team);
 		prefetch_to_write(&run->team.here);
