@@ -180,9 +180,8 @@ static void who_begins_later_has_less_of_the_last_batch(void)
 	CHECK(batch_lead(16000, 0, 2, 125, 1, 300) == 7000 && batch_lead(16000, 0, 2, 125, 1, -300) == 7000);
 	CHECK(batch_lead(16000, 0, 2, 2000, 1, 300) == 8300 && batch_lead(16000, 0, 2, 2000, 1, -300) == 7700);
 	CHECK(batch_lead(16000, 8300, 2, 2000, 1, -300) == 7700 && batch_lead(16000, 7700, 2, 2000, 1, 300) == 8300);
-	CHECK(batch_lead(16000, 0, 2, 2000, 1, 1e30) == 16000); /* there is no more than all, */
-	CHECK(batch_lead(16000, 0, 2, 2000, 1, -1e30) == 1);	/* nor less than a chunk */
-	CHECK(batch_lead(16000, 0, 2, 2000, 100, -1e30) == 100);
+	/* There is no more than all, and no less than half of a share: who begins later than that may find nothing left. */
+	CHECK(batch_lead(16000, 0, 2, 2000, 1, 1e30) == 16000 && batch_lead(16000, 0, 2, 2000, 1, -1e30) == 4000);
 }
 
 static void costs_are_half_of_what_was(void)
