@@ -2,7 +2,7 @@
 // host.cpp: what the first two CPUs that we may use are to each other at this moment, in one word. On a virtual machine
 // that is for its host to say, and it says something else from one minute to the next:
 //
-//   near     siblings of one core, or nearly so: a cache line goes to the other and back within 0.1 us
+//   near     siblings of one core, or nearly so: a cache line goes to the other and back within 0.2 us
 //   far      a cache line takes longer
 //   one      two threads get no further than one: both are run by one CPU of the host
 
@@ -15,7 +15,7 @@
 
 enum { TRIPS = 1000, UNITS = 1000000, TRIES = 3 };
 
-static const uint64_t NEAR_NS = 100;
+static const uint64_t NEAR_NS = 200;
 
 // What the other thread is told, and how it answers.
 enum { IDLE, BALL, WORK, END };
