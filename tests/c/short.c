@@ -356,7 +356,7 @@ static int last_for(void *start, void *end, void *us)
 	return KTASK_RETURN_SUCCESS;
 }
 
-/* One that was long all the same is noticed, and about how long it was. */
+/* One that was long all the same is noticed, and about how long it was. What its caller does none of, it can't tell: so alone. */
 static void a_long_one_is_noticed(void)
 {
 	static const char identities[64];
@@ -369,6 +369,7 @@ static void a_long_one_is_noticed(void)
 
 		cost_remember(&identities[i], one_ns, unknown);
 		ktask_ctl_set_identity(&ctl, &identities[i]);
+		ktask_ctl_set_max_threads(&ctl, 1);
 		for (int k = 0; k < 8; k++)
 			CHECK(ktask_run(NULL, UNITS, &ctl) == 0);
 		us = 200;
