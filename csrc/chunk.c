@@ -345,9 +345,9 @@ enum { MUCH_MORE = 8, LONG_NS = 50000 };
 static _Atomic uint64_t costs[1 << COST_BITS];
 
 /* Fibonacci hashing, by 2^64 over the golden ratio: the high bits find the entry, the low half tells whose it is. */
-static uint64_t hash(const void *identity)
+static uint64_t hash(const void *name)
 {
-	return (uint64_t)(uintptr_t)identity * UINT64_C(0x9E3779B97F4A7C15);
+	return (uint64_t)(uintptr_t)name * UINT64_C(0x9E3779B97F4A7C15);
 }
 
 /*
@@ -375,9 +375,9 @@ HOT struct cost cost_measured(size_t units, uint64_t ns, struct cost known)
 	return cost;
 }
 
-HOT struct cost cost_recall(const void *identity)
+HOT struct cost cost_recall(const void *name)
 {
-	uint64_t h = hash(identity), entry = atomic_load_explicit(&costs[h >> (64 - COST_BITS)], memory_order_relaxed);
+	uint64_t h = hash(name), entry = atomic_load_explicit(&costs[h >> (64 - COST_BITS)], memory_order_relaxed);
 	uint32_t bits = (uint32_t)entry;
 	struct cost cost = { .flags = bits & FLAGS };
 	float ns;
@@ -414,9 +414,9 @@ static struct cost confirmed(struct cost cost, struct cost known)
 	return cost;
 }
 
-HOT void cost_remember(const void *identity, struct cost cost, struct cost known)
+HOT void cost_remember(const void *name, struct cost cost, struct cost known)
 {
-	uint64_t h = hash(identity);
+	uint64_t h = hash(name);
 	uint32_t bits;
 	float ns;
 
@@ -435,7 +435,7 @@ HOT void cost_remember(const void *identity, struct cost cost, struct cost known
 	atomic_store_explicit(&costs[h >> (64 - COST_BITS)], (h & UINT32_MAX) << 32 | bits, memory_order_relaxed);
 }
 
-HOT void cost_learn(const void *identity, size_t units, uint64_t ns, struct cost known)
+HOT void cost_learn(const void *name, size_t units, uint64_t ns, struct cost known)
 {
 	double all = known.ns_per_unit * (double)units;
 
@@ -444,5 +444,5 @@ HOT void cost_learn(const void *identity, size_t units, uint64_t ns, struct cost
 	    (ns < ROUGH_NS ||
 	     ((known.flags & (COST_CONFIRMED | COST_ROUGH)) == COST_CONFIRMED && (double)ns < all * (1 + ABOUT))))
 		return;
-	cost_remember(identity, cost_measured(units, ns, known), known);
+	cost_remember(name, cost_measured(units, ns, known), known);
 }

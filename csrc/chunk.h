@@ -102,7 +102,7 @@ size_t batch_next(const struct pace *pace, const struct cut *cut, const struct c
 void pace_update(struct pace *pace, size_t units, uint64_t ns);
 
 /*
- * What is remembered of each kind of work (identity), from the last run that had news. One table for the process,
+ * What is remembered of each kind of work (a cost_name), from the last run that had news. One table for the process,
  * without locks: entries that collide forget each other, which costs speed, nothing else.
  */
 struct cost {
@@ -119,15 +119,24 @@ enum {
 	COST_VARIES = 32,   /* and so did another one soon after: what seems short may be long as well */
 };
 
+/*
+ * Under which name what is known of some kind of work is kept: of a few units, each of which may be long, under another one than
+ * of many, which tell nothing of those.
+ */
+static inline const void *cost_name(const void *identity, bool few)
+{
+	return (const void *)(((uintptr_t)identity << 1) | few);
+}
+
 /* What units that took ns have shown, of work of which so much was known. */
 struct cost cost_measured(size_t units, uint64_t ns, struct cost known);
 
-struct cost cost_recall(const void *identity);
+struct cost cost_recall(const void *name);
 
 /* cost is new, known was recalled before. What is no news is not written: runs at the same time share the table. */
-void cost_remember(const void *identity, struct cost cost, struct cost known);
+void cost_remember(const void *name, struct cost cost, struct cost known);
 
 /* Remembers what has been measured; quickly where a short run is no news. */
-void cost_learn(const void *identity, size_t units, uint64_t ns, struct cost known);
+void cost_learn(const void *name, size_t units, uint64_t ns, struct cost known);
 
 #endif

@@ -49,7 +49,7 @@ enum { TRY_AGAIN_RUNS = 16 };
 /* What is done before anything is prepared is looked at so many times, while it lasts as long as is known. */
 #define AHEAD_PARTS 4.0
 
-/* A task of unknown cost with no more chunks than this is taken to have long ones. */
+/* A task with no more chunks than this may have long ones, and of unknown cost is taken to have. */
 enum { FEW_CHUNKS = 64 };
 
 /* Who is alone, and will be for a while, takes so much at once: a pause after a retreat, for one, is longer. */
@@ -86,12 +86,28 @@ const void *run_identity(const struct run *run)
 	return run->ctl.kc_identity ? run->ctl.kc_identity : thread_func.address;
 }
 
-HOT void heartbeat_recall(struct run *run)
+static const void *known_as(const struct run *run)
+{
+	return cost_name(run_identity(run), run->plan.few);
+}
+
+/* Are there so few chunks? Whatever the sizes are: they are not checked yet. */
+static bool has_few(const struct ktask_ctl *ctl, const struct ktask_node *nodes, size_t nr_nodes)
+{
+	size_t least = ctl->kc_min_chunk_size > ctl->kc_align ? ctl->kc_min_chunk_size : ctl->kc_align, size = 0;
+
+	for (size_t i = 0; i < nr_nodes; i++)
+		size += nodes[i].kn_task_size;
+	return (size - 1) / FEW_CHUNKS < least;
+}
+
+HOT void heartbeat_recall(struct run *run, const struct ktask_node *nodes, size_t nr_nodes)
 {
 	struct plan *plan = &run->plan;
 
+	plan->few = has_few(&run->ctl, nodes, nr_nodes);
 	plan->call_ns = run->ctl.kc_call_ns;
-	plan->known = cost_recall(run_identity(run));
+	plan->known = cost_recall(known_as(run));
 	plan->floor_ns = CALLS_PER_CHUNK * (double)plan->call_ns;
 	if (plan->floor_ns < FLOOR_NS)
 		plan->floor_ns = FLOOR_NS;
@@ -101,7 +117,6 @@ void heartbeat_prepare(struct run *run)
 {
 	struct plan *plan = &run->plan;
 
-	plan->few = run->nr_chunks <= FEW_CHUNKS;
 	/* The microseconds of the clock are as good as dice. */
 	plan->reluctant = plan->known.flags & COST_WAITS && plan->begin / 1000 % TRY_AGAIN_RUNS != 0;
 	plan->even = false;
@@ -182,7 +197,7 @@ void heartbeat_end_ahead(const struct run *run, uint64_t now)
 	double known = plan->known.ns_per_unit * (double)run->ahead.units;
 	bool helper;
 
-	cost_learn(run_identity(run), run->ahead.units, ns, plan->known);
+	cost_learn(known_as(run), run->ahead.units, ns, plan->known);
 	if (is_too_short(known)) {
 		if (ns > USUAL_WARM_NS)
 			price_doubt_warmth();
@@ -371,7 +386,7 @@ void heartbeat_end(struct worker *caller)
 
 		if (!alone)
 			judge(caller, &cost);
-		cost_remember(run_identity(run), cost, plan->known);
+		cost_remember(known_as(run), cost, plan->known);
 	}
 	if (alone && run->nr_holes > 1)
 		short_runs.spent += caller->now - plan->begin;

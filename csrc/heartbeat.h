@@ -9,7 +9,7 @@
 const void *run_identity(const struct run *run);
 
 /* What is known of the run's kind of work from earlier runs; first of all. */
-void heartbeat_recall(struct run *run);
+void heartbeat_recall(struct run *run, const struct ktask_node *nodes, size_t nr_nodes);
 
 /*
  * By what is known, is the run, which has begun, over before a helper could help, one that sleeps if none waits awake? And is nobody

@@ -438,7 +438,7 @@ HOT int ktask_run_numa(struct ktask_node *nodes, size_t nr_nodes, struct ktask_c
 		error = check_nodes(nodes, nr_nodes);
 	if (error)
 		return error;
-	heartbeat_recall(&run);
+	heartbeat_recall(&run, nodes, nr_nodes);
 	run.plan.begin = clock_ns();
 	run.ahead = (struct ahead){ 0 };
 	if (nr_nodes == 1) {

@@ -13,6 +13,7 @@
 enum { UNITS = 1024, RUN_NS = 30000 };
 
 static const char work;
+#define NAME cost_name(&work, false)
 static uintptr_t times;	     /* divisions that take as long as a unit is to take */
 static volatile double sink; /* what could be stored here cannot be left out */
 
@@ -72,7 +73,7 @@ static struct ktask_report run(ktask_thread_func func)
 
 static void until_known_as(bool is_even)
 {
-	while (!(cost_recall(&work).flags & COST_EVEN) == is_even)
+	while (!(cost_recall(NAME).flags & COST_EVEN) == is_even)
 		run(is_even ? even : steep);
 }
 
@@ -95,10 +96,10 @@ static void what_varies_begins_small(void)
 		struct cost cost;
 
 		run(even);
-		cost = cost_recall(&work);
+		cost = cost_recall(NAME);
 		cost.flags |= COST_VARIES | COST_EVEN;
-		cost_remember(&work, cost, varies);
-		called = run(noting_the_first).kr_called > 0 && cost_recall(&work).flags & COST_VARIES;
+		cost_remember(NAME, cost, varies);
+		called = run(noting_the_first).kr_called > 0 && cost_recall(NAME).flags & COST_VARIES;
 		CHECK(first <= UNITS / 16);
 	}
 }
@@ -109,7 +110,7 @@ int main(void)
 	if (ktask_max_threads() == 1)
 		return SKIPPED;
 	calibrate();
-	CHECK(!(cost_recall(&work).flags & COST_EVEN));
+	CHECK(!(cost_recall(NAME).flags & COST_EVEN));
 	until_known_as(true);
 	until_known_as(false);
 	until_known_as(true);

@@ -70,11 +70,11 @@ int main(void)
 	/* The first time, the linker has things to do, and the emulator. */
 	for (int i = 0; i < 2; i++) {
 		ktask_ctl_set_trace(&ctl, NULL);
-		cost_remember(&kind, cheap, unknown);
+		cost_remember(cost_name(&kind, true), cheap, unknown);
 		set_watch();
 		CHECK((i ? empty_run : untold)(&ctl) == KTASK_RETURN_SUCCESS);
 		ktask_ctl_set_trace(&ctl, &trace);
-		cost_remember(&kind, cheap, unknown);
+		cost_remember(cost_name(&kind, true), cheap, unknown);
 		set_watch();
 		CHECK((i ? traced_run : untold)(&ctl) == KTASK_RETURN_SUCCESS && trace.kt_count == 1);
 		trace.kt_count = 0;

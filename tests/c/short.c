@@ -44,12 +44,19 @@ static unsigned char *move(unsigned char *position, size_t size)
 }
 
 static const char quick, refused;
+
+/* So few units as are run here have a name of their own. */
+static const void *few(const void *identity)
+{
+	return cost_name(identity, true);
+}
+
 static const struct cost one_ns = { .ns_per_unit = 1 }, unknown = { 0 }, waiting = { .flags = COST_WAITS };
 
 /* Runs all units, known to take 1 ns each. */
 static int run(struct seen *seen, struct ktask_ctl *ctl)
 {
-	cost_remember(&quick, one_ns, unknown);
+	cost_remember(few(&quick), one_ns, unknown);
 	ktask_ctl_set_identity(ctl, &quick);
 	ktask_ctl_set_undo_func(ctl, unmark);
 	return ktask_run(seen->done, UNITS, ctl);
@@ -88,7 +95,7 @@ static void failures_undo_nothing(void)
 
 	CHECK(run(&seen, &ctl) == 42);
 	CHECK(seen.calls == 1 && seen.undone == 0);
-	CHECK(cost_recall(&quick).ns_per_unit == 1); /* of a failure nothing is learned */
+	CHECK(cost_recall(few(&quick)).ns_per_unit == 1); /* of a failure nothing is learned */
 }
 
 /* Also with the report that a run of more chunks would give. */
@@ -114,7 +121,8 @@ static void sizes_are_looked_at(void)
 {
 	DEFINE_KTASK_CTL(ctl, mark, NULL, 1);
 
-	cost_remember(&refused, (struct cost){ .ns_per_unit = 1e-18 }, unknown);
+	cost_remember(cost_name(&refused, false), (struct cost){ .ns_per_unit = 1e-18 }, unknown);
+	cost_remember(few(&refused), (struct cost){ .ns_per_unit = 1e-18 }, unknown);
 	ktask_ctl_set_identity(&ctl, &refused);
 	CHECK(ktask_run(AT(0), KTASK_MAX_SIZE + 1, &ctl) < 0);
 	CHECK(ktask_run(AT(UINTPTR_MAX - 1), 4, &ctl) < 0);
@@ -367,20 +375,44 @@ static void a_long_one_is_noticed(void)
 		DEFINE_KTASK_CTL(ctl, last_for, &us, 1);
 		double ns;
 
-		cost_remember(&identities[i], one_ns, unknown);
+		cost_remember(few(&identities[i]), one_ns, unknown);
 		ktask_ctl_set_identity(&ctl, &identities[i]);
 		ktask_ctl_set_max_threads(&ctl, 1);
 		for (int k = 0; k < 8; k++)
 			CHECK(ktask_run(NULL, UNITS, &ctl) == 0);
 		us = 200;
 		CHECK(ktask_run(NULL, UNITS, &ctl) == 0);
-		ns = cost_recall(&identities[i]).ns_per_unit * UNITS;
+		ns = cost_recall(few(&identities[i])).ns_per_unit * UNITS;
 		CHECK(ns > 100000);
 		CHECK(ns < 1e9);
 		ktask_ctl_set_report(&ctl, &report);
 		CHECK(ktask_run(NULL, UNITS, &ctl) == 0);
 		CHECK(report.kr_ns > 150000);
 	}
+}
+
+/* Of many units that are short it is not concluded that a few are: they are work of a kind never seen before. */
+static void many_tell_nothing_of_few(void)
+{
+	static const char identities[64];
+	uint64_t called = 0;
+
+	for (size_t i = 0; i < sizeof(identities); i++) {
+		struct ktask_report report = KTASK_REPORT_INITIALIZER;
+		long us = 0;
+		DEFINE_KTASK_CTL(ctl, last_for, &us, 1);
+
+		ktask_ctl_set_identity(&ctl, &identities[i]);
+		ktask_ctl_set_report(&ctl, &report);
+		for (int k = 0; k < 8; k++)
+			CHECK(ktask_run(NULL, 65, &ctl) == 0);
+		CHECK(cost_recall(cost_name(&identities[i], false)).ns_per_unit > 0);
+		CHECK(cost_recall(few(&identities[i])).ns_per_unit == 0);
+		CHECK(ktask_run(NULL, 64, &ctl) == 0);
+		CHECK(cost_recall(few(&identities[i])).ns_per_unit > 0);
+		called += report.kr_called;
+	}
+	CHECK(called > 0 || ktask_max_threads() == 1); /* unless the machine is full; but not all the time */
 }
 
 int main(void)
@@ -400,5 +432,6 @@ int main(void)
 	costs_may_vary();
 	long_runs_are_not_always_taken_for_short_ones();
 	a_long_one_is_noticed();
+	many_tell_nothing_of_few();
 	return 0;
 }
