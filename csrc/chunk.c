@@ -180,6 +180,14 @@ static bool claim_in_order(const struct cut *cut, struct cursor *c, size_t size,
 	return size != 0;
 }
 
+static void cut_out(const struct cursor *cursor, uint64_t next, size_t size, struct chunk *chunk)
+{
+	chunk->from = cursor_offset(cursor, next);
+	chunk->to = cursor_offset(cursor, next + size);
+	chunk->start = (void *)((uintptr_t)cursor->start + chunk->from);
+	chunk->end = (void *)((uintptr_t)cursor->start + chunk->to);
+}
+
 bool cut_claim(const struct cut *cut, struct cursor *cursor, size_t size, struct chunk *chunk)
 {
 	uint64_t next = atomic_load_explicit(&cursor->next, memory_order_relaxed);
@@ -195,10 +203,19 @@ bool cut_claim(const struct cut *cut, struct cursor *cursor, size_t size, struct
 	next = atomic_fetch_add_explicit(&cursor->next, size, memory_order_relaxed);
 	if (next != 0 && next >= cursor->size - cursor->lead)
 		return false;
-	chunk->from = cursor_offset(cursor, next);
-	chunk->to = cursor_offset(cursor, next + size);
-	chunk->start = (void *)((uintptr_t)cursor->start + chunk->from);
-	chunk->end = (void *)((uintptr_t)cursor->start + chunk->to);
+	cut_out(cursor, next, size, chunk);
+	return true;
+}
+
+bool cut_claim_first(const struct cut *cut, struct cursor *cursor, size_t size, struct chunk *chunk)
+{
+	chunk->cursor = cursor;
+	if (cut->iter_func)
+		return claim_in_order(cut, cursor, size, chunk);
+	if (size > cursor->size)
+		size = cursor->size;
+	atomic_store_explicit(&cursor->next, size, memory_order_relaxed);
+	cut_out(cursor, 0, size, chunk);
 	return true;
 }
 

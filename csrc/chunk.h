@@ -72,6 +72,9 @@ int cut_node_in_turn(const struct cut *cut, unsigned turn);
 /* Claims the next chunk of cursor, about size units. False: nothing is left. Thread-safe. */
 bool cut_claim(const struct cut *cut, struct cursor *cursor, size_t size, struct chunk *chunk);
 
+/* The same before anybody else can claim, or has: without the wait for what other threads have of this one's cache lines. */
+bool cut_claim_first(const struct cut *cut, struct cursor *cursor, size_t size, struct chunk *chunk);
+
 /* Where a thread's chunk sizes come from. Each thread has one; nothing in it is shared. */
 struct pace {
 	double ns_per_unit; /* of its last chunks, or of earlier runs; 0: not known */

@@ -210,6 +210,39 @@ void heartbeat_end_ahead(const struct run *run, uint64_t now)
 	short_runs.end = now;
 }
 
+/* How much more than an equal share w does, for all to end together: what each helper does less. */
+static double lead_ns(const struct worker *w, unsigned threads)
+{
+	double late = LATE_ANSWERS * (double)price_awake_ns() / threads;
+
+	return w->thread == 0 ? late * (threads - 1) : -late;
+}
+
+/* The next chunk that w takes from its cursor, as one of so many threads. */
+static size_t size_for(const struct worker *w, unsigned threads)
+{
+	const struct run *run = w->run;
+	const struct plan *plan = w->plan;
+	double floor = plan->floor_ns;
+
+	if (max_threads(run) == 1) {
+		if (!plan->polls)
+			return cursor_remaining(w->cursor); /* nobody to share with, nobody to ask */
+		floor = floor > PACE_TARGET_NS ? floor : PACE_TARGET_NS;
+	} else if (threads == 1 && w->refused) {
+		floor = floor > ALONE_NS ? floor : ALONE_NS;
+	}
+	if (plan->even && threads == max_threads(run) && w->pace.ns_per_unit * (double)plan->cut.total < EVEN_NS)
+		return batch_next(&w->pace, &plan->cut, w->cursor, threads, floor > REST_NS ? floor : REST_NS,
+				  lead_ns(w, threads));
+	return pace_next(&w->pace, &plan->cut, w->cursor, threads, floor, (double)clock_since(plan->begin, w->now));
+}
+
+size_t heartbeat_size(const struct worker *w)
+{
+	return size_for(w, team_size(&w->run->team) + 1);
+}
+
 /* The strongest reason counts: at the end of each run, too little is left to call anybody. */
 static void because(struct worker *w, int why)
 {
@@ -217,21 +250,21 @@ static void because(struct worker *w, int why)
 		w->why = why;
 }
 
-/* Calls a helper if one may be had and is worth it: alone, what is left takes longer by more than that much. */
-static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
+/* May there be one more helper, and is it worth it: alone, does what is left take longer by more than that much? */
+static bool is_worth(struct worker *w, double ns_per_unit, double least_ns)
 {
-	struct run *run = w->run;
+	const struct run *run = w->run;
 	const struct plan *plan = w->plan;
-	unsigned threads = team_size(&run->team) + 1, turn;
+	unsigned threads = team_size(&run->team) + 1;
 	size_t remaining;
 
 	if (threads >= max_threads(run)) {
 		because(w, KTASK_WHY_ENOUGH);
-		return;
+		return false;
 	}
 	remaining = cut_remaining(&plan->cut);
 	if (remaining == 0)
-		return;
+		return false;
 	if (plan->reluctant && least_ns < TRY_AGAIN_NS)
 		least_ns = TRY_AGAIN_NS;
 	if (ns_per_unit > 0) {
@@ -243,11 +276,20 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 			if (gain > USUAL_PRICE_NS + calls_price(plan) && !plan->reluctant && w->thread == 0 &&
 			    !w->chunks)
 				price_doubt();
-			return;
+			return false;
 		}
-	} else if (!plan->few) {
-		return;
+		return true;
 	}
+	return plan->few;
+}
+
+/* Calls a helper if one may be had. */
+static void call(struct worker *w, double ns_per_unit)
+{
+	struct run *run = w->run;
+	const struct plan *plan = w->plan;
+	unsigned turn;
+
 	atomic_store_explicit(&run->ns_per_unit, (float)ns_per_unit, memory_order_relaxed);
 	turn = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) + 1;
 	if (turn == 1)
@@ -261,13 +303,28 @@ static void call_if_worth(struct worker *w, double ns_per_unit, double least_ns)
 	w->called_at = w->now;
 }
 
+/*
+ * Before it calls a helper that waits awake, the caller claims what it does itself meanwhile: so it need not wait for the lines that
+ * the two share, which are on their way to the helper then.
+ */
+static void claim_ahead(struct worker *caller)
+{
+	const struct cut *cut = &caller->plan->cut;
+
+	if (cut->nr_cursors > 1)
+		return;
+	caller->cursor = cut->cursors;
+	caller->is_ahead = cut_claim_first(cut, caller->cursor, size_for(caller, 2), &caller->chunk);
+}
+
 /* Only what earlier runs have told is known. */
 void heartbeat_begin(struct worker *caller)
 {
 	struct run *run = caller->run;
 	struct plan *plan = &run->plan;
 	uint64_t spent = short_runs.spent;
-	double ns_per_unit = plan->known.ns_per_unit;
+	double ns_per_unit = plan->known.ns_per_unit, least_ns;
+	bool warm;
 
 	/* Short or long: the first chunk will tell, and it is a small one. */
 	if (plan->known.flags & COST_VARIES)
@@ -288,59 +345,41 @@ void heartbeat_begin(struct worker *caller)
 	if (caller->now - short_runs.end > QUICK_NS)
 		spent = short_runs.spent = 0;
 	run->team.hot = spent > 0;
-	if (pool_is_warm()) {
+	warm = pool_is_warm();
+	if (warm) {
 		plan->even = caller->pace.ns_per_unit > 0 && plan->known.flags & COST_EVEN && ns_per_unit > 0 &&
 			     ns_per_unit * (double)plan->cut.total < EVEN_NS;
-		call_if_worth(caller, ns_per_unit, price(plan));
+		least_ns = price(plan);
 	} else if (plan->known.flags & COST_VARIES && price(plan) > 0) {
 		because(caller, KTASK_WHY_SHORT);
+		return;
 	} else if ((double)spent > price(plan)) {
 		/* Earned together, if another one like them gains anything at all. */
 		short_runs.spent = 0;
-		call_if_worth(caller, ns_per_unit, (double)price_warm_ns());
+		least_ns = (double)price_warm_ns();
 	} else {
 		/* Memory may deceive: what is not far above the price, and has been so once only, waits for the heartbeat. */
-		call_if_worth(caller, ns_per_unit, plan->known.flags & COST_CONFIRMED ? price(plan) : 2 * price(plan));
+		least_ns = plan->known.flags & COST_CONFIRMED ? price(plan) : 2 * price(plan);
 	}
+	if (!is_worth(caller, ns_per_unit, least_ns))
+		return;
+	if (warm)
+		claim_ahead(caller);
+	call(caller, ns_per_unit);
 }
 
 void heartbeat_join(struct worker *helper)
 {
-	call_if_worth(helper, helper->pace.ns_per_unit, price(helper->plan));
+	if (is_worth(helper, helper->pace.ns_per_unit, price(helper->plan)))
+		call(helper, helper->pace.ns_per_unit);
 }
 
 void heartbeat(struct worker *w)
 {
-	if (team_size(&w->run->team) + 1 < max_threads(w->run) && w->now - w->called_at >= price_wake_ns())
-		call_if_worth(w, w->pace.ns_per_unit, price(w->plan));
-}
-
-/* How much more than an equal share w does, for all to end together: what each helper does less. */
-static double lead_ns(const struct worker *w, unsigned threads)
-{
-	double late = LATE_ANSWERS * (double)price_awake_ns() / threads;
-
-	return w->thread == 0 ? late * (threads - 1) : -late;
-}
-
-size_t heartbeat_size(const struct worker *w)
-{
-	const struct run *run = w->run;
-	const struct plan *plan = w->plan;
-	unsigned threads = team_size(&run->team) + 1;
-	double floor = plan->floor_ns;
-
-	if (max_threads(run) == 1) {
-		if (!plan->polls)
-			return cursor_remaining(w->cursor); /* nobody to share with, nobody to ask */
-		floor = floor > PACE_TARGET_NS ? floor : PACE_TARGET_NS;
-	} else if (threads == 1 && w->refused) {
-		floor = floor > ALONE_NS ? floor : ALONE_NS;
-	}
-	if (plan->even && threads == max_threads(run) && w->pace.ns_per_unit * (double)plan->cut.total < EVEN_NS)
-		return batch_next(&w->pace, &plan->cut, w->cursor, threads, floor > REST_NS ? floor : REST_NS,
-				  lead_ns(w, threads));
-	return pace_next(&w->pace, &plan->cut, w->cursor, threads, floor, (double)clock_since(plan->begin, w->now));
+	/* What others write is looked at last. */
+	if (w->now - w->called_at >= price_wake_ns() && team_size(&w->run->team) + 1 < max_threads(w->run) &&
+	    is_worth(w, w->pace.ns_per_unit, price(w->plan)))
+		call(w, w->pace.ns_per_unit);
 }
 
 /* Did a unit cost this thread about what it cost the last time? What differs by less is made up for (batch_next). */

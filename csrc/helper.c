@@ -28,20 +28,17 @@ enum { LINGER_NS = 50000 };
 /* While it lingers: how often it lets others run, and the gap in its own time that tells that they did. */
 enum { YIELD_NS = 2000, PREEMPTED_NS = 10000 };
 
-/*
- * It goes to sleep, unless it is called at the last moment. As long as nobody has taken it, it takes itself, to give back
- * what it has kept; who has taken it has that, too.
- */
-static void park(struct helper *h, uint32_t word)
+/* It is to sleep, and gives back what it has kept. False: somebody has taken it, and calls it in a moment or leaves it. */
+static bool park(struct helper *h)
 {
-	struct helper *self = take_idle(h->id);
-
-	if (self)
-		give_back_kept(self);
-	atomic_compare_exchange_strong_explicit(&h->word, &word, word ^ (LINGERING ^ PARKED), memory_order_relaxed,
-						memory_order_relaxed);
-	if (self)
-		set_idle(self);
+	if (!take_idle(h->id))
+		return false;
+	give_back_kept(h);
+	/* No one writes this word but who has taken it. */
+	atomic_store_explicit(&h->word, atomic_load_explicit(&h->word, memory_order_relaxed) ^ (LINGERING ^ PARKED),
+			      memory_order_relaxed);
+	set_idle(h);
+	return true;
 }
 
 /* Waits awake for a call, until that no longer pays or somebody else wants the CPU. Was it looking when the call came? */
@@ -49,17 +46,14 @@ static bool linger(struct helper *h)
 {
 	uint64_t last = clock_ns(), end = last + LINGER_NS, yielded = last;
 	bool looking = true;
-	uint32_t word;
 
 	atomic_store_explicit(&h->awake, true, memory_order_relaxed);
-	while (!((word = atomic_load_explicit(&h->word, memory_order_relaxed)) & CALLED)) {
+	while (!(atomic_load_explicit(&h->word, memory_order_relaxed) & CALLED)) {
 		uint64_t now = clock_ns();
 
 		looking = true;
-		if (now >= end || now - last > PREEMPTED_NS) {
-			park(h, word);
+		if ((now >= end || now - last > PREEMPTED_NS) && park(h))
 			break;
-		}
 		last = now;
 		if (now - yielded > YIELD_NS) {
 			yielded = now;

@@ -25,7 +25,7 @@
  *      what it keeps; otherwise give that back, count it in the limits and find it a seat. If it is not born, make its
  *      thread, which starts at 4. Who does not call it after all sets the idle bit; it keeps nothing then.
  *   2. write helper->team; add to team->called.
- *   3. add CALLED and a call to the word. If that found PARKED, futex_wake.
+ *   3. add CALLED and a call to the word, which nobody else writes meanwhile. If that was PARKED, futex_wake.
  * Answering (await_call), by the helper
  *   4. wait until the word has CALLED. Parked, it sleeps only while the word is PARKED, which futex_wait compares in
  *      the kernel in one step with falling asleep: had CALLED been added before, it does not sleep; after, step 3
@@ -39,8 +39,7 @@
  *      sees a spurious wake-up, as every user of a futex must expect. Then take back what it was lent.
  *   7. set the word to PARKED or LINGERING, then the idle bit: nobody owns it. One that lingers and has done so for long
  *      enough (park) takes itself as in step 1, gives back what it keeps, changes the word to PARKED and sets the idle
- *      bit. If somebody else has taken it, what it keeps is theirs, and it changes the word only if that has no CALLED yet:
- *      then step 3 finds PARKED and wakes it.
+ *      bit. If somebody else has taken it, it lingers on: it is called in a moment, or its idle bit is set again.
  * Sending home (dismiss), by the team's caller
  *   8. see CALLED in the word, then that helper->team is this team; then take CALLED off if the word has not changed.
  *      If it has not, no other call was made in between, so it is this team's; and the step that succeeds, this or 5,

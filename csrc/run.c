@@ -93,6 +93,7 @@ static void begin_work(struct worker *w, struct run *run, const struct plan *pla
 	w->thread = thread;
 	w->node = node;
 	w->cursor = NULL;
+	w->is_ahead = false;
 	w->pace.ns_per_unit = 0;
 	w->pace.last = w->pace.units = 0;
 	w->pace.ns = 0;
@@ -152,13 +153,14 @@ static void work(struct worker *w)
 
 	current = w;
 
-	while (!failed(run) && !orphaned(run, plan) && find_work(w)) {
+	while (w->is_ahead || (!failed(run) && !orphaned(run, plan) && find_work(w))) {
 		int result;
 
 		if (w->thread != 0 && plan->shares_lock && pool_makes_way(w->thread - 1, &w->now))
 			break;
-		if (!cut_claim(&plan->cut, w->cursor, heartbeat_size(w), chunk))
+		if (!w->is_ahead && !cut_claim(&plan->cut, w->cursor, heartbeat_size(w), chunk))
 			continue;
+		w->is_ahead = false;
 		if (failed(run)) { /* while this thread was claiming */
 			holes_add(&run->holes, chunk);
 			break;

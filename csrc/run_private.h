@@ -88,7 +88,8 @@ struct worker {
 	int thread;		 /* 0: the caller; n: helper n - 1 */
 	int node;		 /* whose CPUs it runs on; -1: not known, any */
 	struct cursor *cursor;
-	struct chunk chunk; /* the last one that it claimed */
+	struct chunk chunk; /* the last one that it claimed, */
+	bool is_ahead;	    /* and that is still to be done: the caller's first, claimed before it called anybody */
 	struct pace pace;
 	size_t chunks;
 	uint64_t joined;

@@ -137,10 +137,8 @@ HOT bool pool_is_warm(void)
 
 void pool_prefetch(void)
 {
-	if (!partner)
-		return;
-	prefetch_to_write(partner);
-	prefetch_to_write((const void *)&pool.idle[partner->id / HELPER_BITS]);
+	if (partner)
+		prefetch_to_write((const void *)&pool.idle[partner->id / HELPER_BITS]);
 }
 
 void give_back_kept(struct helper *h)
@@ -241,21 +239,20 @@ void pool_bring_up(void)
 /* Steps 2 and 3. Returns what time it is. */
 static uint64_t call(struct team *team, struct helper *h)
 {
+	/* Nobody else writes it before it has CALLED. */
 	uint32_t word = atomic_load_explicit(&h->word, memory_order_relaxed);
 	uint64_t begin = clock_ns(), now = begin;
 	bool newborn = (word & STATE) == PARKED && h->newborn;
 
 	if (newborn && atomic_load_explicit(&h->tid, memory_order_relaxed))
 		newborn = h->newborn = false; /* its thread has come up since */
-	h->called_at = begin;
-	atomic_store_explicit(&h->team, team, memory_order_relaxed);
 	atomic_fetch_add_explicit(&team->nr_called, 1, memory_order_relaxed);
 	atomic_fetch_or_explicit(&team->called[h->id / HELPER_BITS], UINT64_C(1) << (h->id % HELPER_BITS),
 				 memory_order_relaxed);
-	/* It may park at this very moment. */
-	while (!atomic_compare_exchange_weak_explicit(&h->word, &word, (word + ONE_CALL) | CALLED, memory_order_release,
-						      memory_order_relaxed))
-		;
+	/* Its line last, and by stores alone: who lingers looks at it all the time, and the caller need not wait until it has it. */
+	h->called_at = begin;
+	atomic_store_explicit(&h->team, team, memory_order_relaxed);
+	atomic_store_explicit(&h->word, (word + ONE_CALL) | CALLED, memory_order_release);
 	PROBE2(helper__call, team, h->id);
 	if ((word & STATE) == PARKED) {
 		futex_wake(&h->word);

@@ -94,12 +94,15 @@ static void numbers_of_chunks(void)
 	CHECK(cut_nr_chunks(&cut) == NODES);
 }
 
+/* Is the first chunk claimed as by a caller that is alone yet? */
+static bool alone_at_first;
+
 /* The next chunk goes from one unit to another, so many remain, and no claim goes beyond by more than all of them. */
 static void claim(struct cursor *c, size_t size, size_t from, size_t to, size_t remaining)
 {
 	struct chunk chunk;
 
-	CHECK(cut_claim(&cut, c, size, &chunk));
+	CHECK((alone_at_first && from == 0 ? cut_claim_first : cut_claim)(&cut, c, size, &chunk));
 	CHECK(chunk.cursor == c && chunk.from == from && chunk.to == to);
 	CHECK(c->next <= from + c->size);
 	CHECK(chunk.start == (char *)c->start + from && chunk.end == (char *)c->start + to);
@@ -126,6 +129,10 @@ static void claims(ktask_iter_func iter)
 	cut_destroy(&cut);
 
 	/* More than there is. */
+	CHECK(init_one(5, 20, 1, 0, iter) == 0);
+	claim(&cursors[0], 21, 0, 20, 0);
+	claim_nothing(&cursors[0]);
+	cut_destroy(&cut);
 	CHECK(init_one(5, 20, 1, 0, iter) == 0);
 	claim(&cursors[0], 19, 0, 19, 1);
 	claim(&cursors[0], KTASK_MAX_SIZE, 19, 20, 0);
@@ -259,9 +266,12 @@ int main(void)
 	sizes_that_overflow();
 	quanta_and_leads();
 	numbers_of_chunks();
-	claims(ktask_iter_range);
-	claims(step);
-	aligned_claims();
+	for (int i = 0; i < 2; i++) {
+		alone_at_first = i == 1;
+		claims(ktask_iter_range);
+		claims(step);
+		aligned_claims();
+	}
 	the_nearest_is_next();
 	near_the_first();
 	helpers_are_needed_in_turn();

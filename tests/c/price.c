@@ -78,24 +78,28 @@ static void doubt_grows(void)
 	CHECK(measured > 4 * guessed && measured < 200);
 }
 
+/* An answer of about ns, as often as to be counted that often: by its last digits one of eight is. */
+static void answered_awake(uint64_t ns, int times)
+{
+	for (int i = 0; i < 8 * times; i++)
+		price_answered_awake(ns + (uint64_t)i % 8);
+}
+
 static void awake_ones_differ(void)
 {
-	for (int i = 0; i < 200; i++)
-		price_answered_awake(300);
+	answered_awake(300, 200);
 	CHECK(price_warm_ns() > 3000 && price_warm_ns() < 6000);
 	CHECK(price_answer_ns() == 50000);
 	for (int i = 0; i < 1000; i++)
 		price_doubt_warmth();
 	CHECK(price_warm_ns() <= USUAL_WARM_NS);
-	for (int i = 0; i < 200; i++)
-		price_answered_awake(20);
+	answered_awake(20, 200);
 	CHECK(price_warm_ns() < USUAL_WARM_NS);
 	CHECK(price_awake_ns() > 10 && price_awake_ns() < 30);
 	/* What is much too low is noticed within a few answers; and one that is late for reasons of its own counts as one. */
-	price_answered_awake(5000);
+	answered_awake(5000, 1);
 	CHECK(price_awake_ns() < 40);
-	for (int i = 0; i < 12; i++)
-		price_answered_awake(300);
+	answered_awake(300, 12);
 	CHECK(price_awake_ns() > 140 && price_awake_ns() < 300);
 }
 

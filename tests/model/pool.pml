@@ -34,7 +34,7 @@
  * BUG 9: the caller says that it sleeps, and sleeps, whatever team->here has become (9)
  * BUG 10: the helper looks whether the caller sleeps before it subtracts (6)
  * BUG 11: dismiss takes CALLED off and leaves the helper's place in the team (8)
- * BUG 12: the caller wakes a helper only if it was PARKED before the call was prepared (3)
+ * BUG 12: a helper that has waited awake says that it is asleep though somebody has taken it (7)
  * BUG 13 in helpers survey the machine, and anybody forks: a child does not reset the idle bits
  * BUG 14 in helpers survey the machine, and anybody forks: a child does not reset the helpers' words
  * BUG 15 in helpers survey the machine, and anybody forks: a child does not reset the limits
@@ -163,25 +163,23 @@ inline be_born(h)
 #endif
 }
 
-/* Steps 2 and 3, but for helper->team. */
+/* Steps 2 and 3. */
 inline call(t, nr)
 {
 	d_step { touch(t, nr); team[t].called = team[t].called | bit(h) };
 #if BUG == 2
 	helper[h].asleep = false;
 #endif
-#if BUG == 12
-	old = helper[h].word;
+	old = helper[h].word; /* nobody else writes it before it has CALLED */
+#if BUG != 3
+	helper[h].team = t;
 #endif
 	d_step {
-		assert(helper[h].real_owner == A_CALLER && !(helper[h].word & CALLED));
+		assert(helper[h].real_owner == A_CALLER && !(old & CALLED));
 		helper[h].real_owner = THE_CALL;
 		helper[h].real_team = t;
 		helper[h].real_run = nr;
-#if BUG != 12
-		old = helper[h].word;
-#endif
-		helper[h].word = (helper[h].word + ONE_CALL) | CALLED
+		helper[h].word = (old + ONE_CALL) | CALLED
 	};
 #if BUG == 3
 	helper[h].team = t;
@@ -260,11 +258,7 @@ inline team_call(t, nr)
 		:: h == HELPERS ->
 			running = running - (counted -> 1 : 0);
 			d_step { touch(t, nr); team[t].here-- }
-		:: else ->
-#if BUG != 3
-			helper[h].team = t;
-#endif
-			call(t, nr)
+		:: else -> call(t, nr)
 		fi
 	fi;
 	d_step { h = 0; old = 0; ok = false; counted = false }
@@ -289,7 +283,6 @@ inline maybe_survey()
 		if
 		:: h < HELPERS ->
 			give_back_kept(h);
-			helper[h].team = SURVEYORS;
 			call(SURVEYORS, 0)
 		:: else ->
 #if BUG != 22
@@ -594,28 +587,25 @@ await_call: /* steps 4 and 5 */
 				fi
 			};
 			if
-#if BUG == 25
-			:: true
-#else
-			:: ok
-#endif
-			->
+			:: ok ->
 #if BUG != 24
+				give_back_kept(me);
+#endif
+				helper[me].word = word ^ (LINGERING ^ PARKED);
+				set_idle(me, ITSELF)
+			:: else -> /* it is called in a moment, or left */
+#if BUG == 25
 				give_back_kept(me)
+#elif BUG == 12
+				d_step {
+					if
+					:: helper[me].word == word -> helper[me].word = word ^ (LINGERING ^ PARKED)
+					:: else
+					fi
+				}
 #else
 				skip
 #endif
-			:: else
-			fi;
-			d_step {
-				if
-				:: helper[me].word == word -> helper[me].word = word ^ (LINGERING ^ PARKED)
-				:: else
-				fi
-			};
-			if
-			:: ok -> set_idle(me, ITSELF)
-			:: else
 			fi
 		fi;
 		goto await_call
