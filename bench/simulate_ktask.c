@@ -128,8 +128,9 @@ static void step(struct simulation *s, void *state, double time, unsigned cpu)
 	}
 	w->began = time;
 	w->cursor = cut_go_on(&run->cut, w->cursor, (int)node, numa ? numa->distance[node] : NULL);
-	if (!w->cursor || !cut_claim(&run->cut, w->cursor,
-				     pace_next(&w->pace, &run->cut, w->cursor, run->threads, FLOOR_NS, time), &chunk))
+	if (!w->cursor ||
+	    !cut_claim(&run->cut, w->cursor,
+		       pace_next(&w->pace, &run->cut, w->cursor, run->threads, FLOOR_NS, PACE_TARGET_NS, time), &chunk))
 		return;
 	w->units = chunk.to - chunk.from;
 	do_units(s, claim(s, (size_t)(w->cursor - run->cursors), time), cpu, (uintptr_t)chunk.start,

@@ -226,7 +226,7 @@ bool cut_claim_first(const struct cut *cut, struct cursor *cursor, size_t size, 
  *   target     what takes about as long as the run has lasted, divided by the threads: little has been seen at first,
  *              and the more threads, the more of them wait for one whose chunk was a surprise. So a caller that is
  *              alone looks whether to call a helper at most twice as late as it could, and a large team is called
- *              quickly. At least FIRST_NS, at most PACE_TARGET_NS or floor_ns.
+ *              quickly. At least FIRST_NS, at most target_ns (PACE_TARGET_NS as a rule) or floor_ns.
  *   the end    half of an equal share of what remains (guided: Polychronopoulos and Kuck, 1987; half of it, since the
  *              next units may cost more than those after them), so that all finish together. But no less than
  *              takes floor_ns: that much difference between threads no longer shows.
@@ -266,7 +266,7 @@ static size_t whole(const struct cut *cut, size_t size)
 }
 
 size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
-		 double floor_ns, double elapsed_ns)
+		 double floor_ns, double target_ns, double elapsed_ns)
 {
 	size_t remaining = cursor_remaining(cursor);
 	unsigned threads = share_of(cut, remaining, nr_threads);
@@ -274,21 +274,21 @@ size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cu
 	size_t most = remaining / 2 / threads;
 
 	if (pace->ns_per_unit > 0) {
-		double crowd_ns = CLAIM_NS * (double)threads, target_ns;
+		double crowd_ns = CLAIM_NS * (double)threads, wanted_ns;
 		size_t target, floor;
 
 		if (floor_ns < crowd_ns)
 			floor_ns = crowd_ns;
-		target_ns = floor_ns < FIRST_NS ? FIRST_NS : floor_ns;
+		wanted_ns = floor_ns < FIRST_NS ? FIRST_NS : floor_ns;
 		if (nr_threads == 1) {
-			floor_ns = target_ns;
+			floor_ns = wanted_ns;
 			if (pace->ns_per_unit * (double)remaining <= floor_ns)
 				return remaining;
 		}
-		target_ns += elapsed_ns / (double)(threads < CAUTIOUS ? threads : CAUTIOUS);
-		if (target_ns > PACE_TARGET_NS)
-			target_ns = floor_ns > PACE_TARGET_NS ? floor_ns : PACE_TARGET_NS;
-		target = units_in(target_ns, pace->ns_per_unit);
+		wanted_ns += elapsed_ns / (double)(threads < CAUTIOUS ? threads : CAUTIOUS);
+		if (wanted_ns > target_ns)
+			wanted_ns = floor_ns > target_ns ? floor_ns : target_ns;
+		target = units_in(wanted_ns, pace->ns_per_unit);
 		floor = units_in(floor_ns, pace->ns_per_unit);
 		if (!pace->last || size > target)
 			size = target;

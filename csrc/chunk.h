@@ -88,11 +88,11 @@ struct pace {
 
 /*
  * The size of the next chunk that a thread takes from cursor, as one of nr_threads (a number from a moment ago will do),
- * elapsed_ns after the run began. Less than floor_ns would be more trouble than it is worth. The reasons are told in
- * chunk.c.
+ * elapsed_ns after the run began. Less than floor_ns would be more trouble than it is worth; it should take target_ns at
+ * most, unless that is less. The reasons are told in chunk.c.
  */
 size_t pace_next(const struct pace *pace, const struct cut *cut, const struct cursor *cursor, unsigned nr_threads,
-		 double floor_ns, double elapsed_ns);
+		 double floor_ns, double target_ns, double elapsed_ns);
 
 /*
  * The same for units that are known to cost about the same, where all threads that there will be are at work or called:
@@ -122,10 +122,16 @@ enum {
 	COST_VARIES = 32,   /* and so did another one soon after: what seems short may be long as well */
 };
 
-/*
- * Under which name what is known of some kind of work is kept: of a few units, each of which may be long, under another one than
- * of many, which tell nothing of those.
- */
+/* With no more chunks than this, units may be long, and those of unknown cost are taken to be. */
+enum { FEW_CHUNKS = 64 };
+
+/* Are there so few, of no less than `least` units each? Whatever the sizes are: they need not be checked yet. */
+static inline bool are_few(size_t units, size_t least)
+{
+	return (units - 1) / FEW_CHUNKS < least;
+}
+
+/* Under which name what is known of some kind of work is kept: what many short units have shown says little of a few. */
 static inline const void *cost_name(const void *identity, bool few)
 {
 	return (const void *)(((uintptr_t)identity << 1) | few);

@@ -81,8 +81,8 @@ struct ktask_report *py_last_report(void);
 int py_run_loop(size_t n, size_t min_chunk, size_t max_threads, ktask_thread_func chunk, void *arguments);
 int ktask_thread(void);
 size_t ktask_max_threads(void);
-double py_recall(uintptr_t identity);
-void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error);
+double py_recall(uintptr_t identity, size_t units, size_t least);
+void py_remember(uintptr_t identity, size_t units, size_t least, uint64_t ns, int error);
 
 /* How C calls back. */
 extern ktask_thread_func const py_thread_func;
@@ -259,21 +259,28 @@ static int py_max_helpers(void)
     return pool_most_helpers();
 }
 
-/* What a unit cost the last time, in ns; 0: not known, or not to be relied on. */
-static double py_recall(uintptr_t identity)
+/* Under which name so many units are remembered, in chunks of no less than so many. */
+static const void *name_of(uintptr_t identity, size_t units, size_t least)
 {
-    struct cost known = cost_recall((const void *)identity);
+    return cost_name((const void *)identity, are_few(units, least));
+}
+
+/* What a unit cost the last time, in ns; 0: not known, or not to be relied on. */
+static double py_recall(uintptr_t identity, size_t units, size_t least)
+{
+    struct cost known = cost_recall(name_of(identity, units, least));
 
     return known.flags & COST_VARIES ? 0 : known.ns_per_unit;
 }
 
 /* Python has done a run by itself, as one chunk. */
-static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error)
+static void py_remember(uintptr_t identity, size_t units, size_t least, uint64_t ns, int error)
 {
-    struct cost known = cost_recall((const void *)identity);
+    const void *name = name_of(identity, units, least);
+    struct cost known = cost_recall(name);
 
     if (!error)
-        cost_remember((const void *)identity, cost_measured(units, ns, known), known);
+        cost_remember(name, cost_measured(units, ns, known), known);
     if (trace_is_on())
         trace_done((const void *)identity, units, ns, error, pool_tid());
     last_report = (struct ktask_report){
@@ -291,15 +298,15 @@ static int py_max_helpers(void)
     return 0;
 }
 
-static double py_recall(uintptr_t identity)
+static double py_recall(uintptr_t identity, size_t units, size_t least)
 {
-    (void)identity;
+    (void)identity, (void)units, (void)least;
     return 0;
 }
 
-static void py_remember(uintptr_t identity, size_t units, uint64_t ns, int error)
+static void py_remember(uintptr_t identity, size_t units, size_t least, uint64_t ns, int error)
 {
-    (void)identity, (void)units, (void)ns, (void)error;
+    (void)identity, (void)units, (void)least, (void)ns, (void)error;
 }
 #endif
 

@@ -56,6 +56,7 @@ class Plan:
         functions = [f for f in (self.thread, self.undo, self.iter) if f is not None]
         calls_python = any(f.python is not None for f in functions)
         self.identity = self.thread.identity
+        self.least_chunk = max(self.min_chunk_size, self.align)
         self.needs_call = calls_python or self.progress is not None
         # May a short run be one plain call of the Python callable?
         others = (self.iter, self.progress, self.trace)

@@ -86,8 +86,8 @@ def run(start: Any, size: int, ctl: Ctl) -> None:
     if not (type(size) is int and 0 <= size <= MAX_SIZE):
         size = size_of(size, "size")
     if plan.needs_call:
-        if plan.may_be_direct and type(start) is int and 0 < lib.py_recall(plan.identity) * size < DIRECT_NS:
-            _run_directly(plan.thread, range(start, start + size), plan.func_arg)
+        if plan.may_be_direct and type(start) is int and _is_short(plan.identity, size, plan.least_chunk):
+            _run_directly(plan.thread, plan.identity, range(start, start + size), plan.func_arg, plan.least_chunk)
         else:
             _run_nodes([Node(start, size)], plan)
         return
@@ -101,7 +101,12 @@ def run(start: Any, size: int, ctl: Ctl) -> None:
         raise failure_of(error, [], _c_position)
 
 
-def _run_directly(thread: Function, indexes: range, arg: object) -> None:
+def _is_short(identity: int, size: int, least_chunk: int) -> bool:
+    """Is a run of this kind of work expected to take less than ``DIRECT_NS``?"""
+    return 0 < lib.py_recall(identity, size, least_chunk) * size < DIRECT_NS
+
+
+def _run_directly(thread: Function, identity: int, indexes: range, arg: object, least_chunk: int) -> None:
     """Does all of a short run in one chunk, here and now."""
     start, end = indexes.start, indexes.start + len(indexes) * indexes.step
     code = RAISED
@@ -111,7 +116,7 @@ def _run_directly(thread: Function, indexes: range, arg: object) -> None:
         result = thread.python(start, end, arg) if thread.takes_arg else thread.python(start, end)
         code = 0 if result is None else code_of(result, thread.any_result)
     finally:
-        lib.py_remember(thread.identity, len(indexes), perf_counter_ns() - begin, code)
+        lib.py_remember(identity, len(indexes), least_chunk, perf_counter_ns() - begin, code)
     if code:
         raise TaskError(code, start, end)
 
@@ -277,8 +282,8 @@ def parallel_for(
         arg = None
     plain = undo is None and max_threads is None and align is None and progress is None and trace is None
     plain = plain and data is None and body.python is not None and type(min_chunk) is int and min_chunk == 1
-    if plain and 0 < lib.py_recall(body.identity) * len(indexes) < DIRECT_NS:
-        _run_directly(body, indexes, arg)
+    if plain and _is_short(identity := body.identity, len(indexes), 1):
+        _run_directly(body, identity, indexes, arg, 1)
         return
     ctl = Ctl(
         body,

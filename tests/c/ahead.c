@@ -82,7 +82,7 @@ static int run_known(double ns, size_t min)
 	DEFINE_KTASK_CTL(ctl, mark, NULL, min);
 
 	rest();
-	cost_remember(cost_name(&work, UNITS <= 64 * min), known, unknown);
+	cost_remember(cost_name(&work, are_few(UNITS, min)), known, unknown);
 	ktask_ctl_set_identity(&ctl, &work);
 	ktask_ctl_set_undo_func(&ctl, unmark);
 	report = (struct ktask_report)KTASK_REPORT_INITIALIZER;

@@ -44,7 +44,7 @@ __attribute__((noinline)) static int claims(void)
 	struct chunk chunk;
 	int n = 0;
 
-	while (cut_claim(&cut, &cursor, pace_next(&pace, &cut, &cursor, 2, 1000, 1000), &chunk)) {
+	while (cut_claim(&cut, &cursor, pace_next(&pace, &cut, &cursor, 2, 1000, PACE_TARGET_NS, 1000), &chunk)) {
 		pace_update(&pace, chunk.to - chunk.from, 10000);
 		n++;
 	}

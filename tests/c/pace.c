@@ -17,7 +17,7 @@ struct moment {
 	size_t others; /* remain to another node */
 	size_t min_chunk_size;
 	unsigned threads; /* 0: 1 */
-	double floor_ns, elapsed_ns;
+	double floor_ns, target_ns, elapsed_ns;
 };
 
 #define NEXT(...) next(&(const struct moment){ __VA_ARGS__ })
@@ -38,7 +38,8 @@ static size_t next(const struct moment *m)
 	DEFINE_KTASK_CTL(ctl, nothing, NULL, m->min_chunk_size ? m->min_chunk_size : 1);
 
 	CHECK(cut_init(&cut, nodes, 2, &ctl) == 0);
-	size = pace_next(&pace, &cut, &cursors[0], m->threads ? m->threads : 1, m->floor_ns, m->elapsed_ns);
+	size = pace_next(&pace, &cut, &cursors[0], m->threads ? m->threads : 1, m->floor_ns,
+			 m->target_ns > 0 ? m->target_ns : PACE_TARGET_NS, m->elapsed_ns);
 	cut_destroy(&cut);
 	return size;
 }
@@ -71,6 +72,7 @@ static void it_takes_as_long_as_the_run_has(void)
 	CHECK(NEXT(.remaining = 1000000, .elapsed_ns = 3000, .last = 1000) == 2000);
 	CHECK(NEXT(.remaining = 1000000, .elapsed_ns = 3000, .last = 4001) == 8000);
 	CHECK(NEXT(.remaining = 1000000, .elapsed_ns = 1e9) == 250000); /* PACE_TARGET_NS */
+	CHECK(NEXT(.remaining = 10000000, .elapsed_ns = 1e9, .target_ns = 1e6) == 1000000);
 	CHECK(NEXT(.remaining = 1000000, .floor_ns = 9000) == 9000);
 	CHECK(NEXT(.remaining = 5000) == 5000);
 	CHECK(NEXT(.remaining = 5000, .last = 1) == 5000);
@@ -121,7 +123,7 @@ static void the_last_node_has_all_threads(void)
 
 	CHECK(cut_init(&cut, nodes, 2, &ctl) == 0);
 	CHECK(cut_claim(&cut, &cursors[1], 5, &chunk));
-	CHECK(pace_next(&pace, &cut, &cursors[0], 10, 0, 110000) == 16000);
+	CHECK(pace_next(&pace, &cut, &cursors[0], 10, 0, PACE_TARGET_NS, 110000) == 16000);
 	cut_destroy(&cut);
 }
 

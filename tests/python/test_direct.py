@@ -70,11 +70,11 @@ def test_what_it_costs_is_remembered() -> None:
         loop(body)
         took = time.perf_counter_ns() - begin
         if body.direct:
-            assert 0 < lib.py_recall(known) * 3 <= 2 * took + 100
+            assert 0 < lib.py_recall(known, 3, 1) * 3 <= 2 * took + 100
             break
         assert took > 0
-    lib.py_remember(known, 3, 10**9, 0)
-    lib.py_remember(known, 3, 10**9, 0)
+    lib.py_remember(known, 3, 1, 10**9, 0)
+    lib.py_remember(known, 3, 1, 10**9, 0)
     loop(body)
     assert not body.direct  # now it is known to be long
 

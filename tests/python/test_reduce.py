@@ -146,8 +146,8 @@ def test_costs_are_remembered_by_the_function() -> None:
     from ktask._core import lib
 
     ktask.map(quick, range(100))
-    assert lib.py_recall(id(quick.__code__)) > 0
-    assert lib.py_recall(id(quick_too.__code__)) == 0
+    assert lib.py_recall(id(quick.__code__), 100, 1) > 0
+    assert lib.py_recall(id(quick_too.__code__), 100, 1) == 0
     ktask.map(quick_too, range(100))
-    assert lib.py_recall(id(quick_too.__code__)) > 0
+    assert lib.py_recall(id(quick_too.__code__), 100, 1) > 0
     assert len(calls) == 200
