@@ -56,6 +56,17 @@ static void divide(char **args, const intptr_t *dimensions, const intptr_t *step
 							      *(volatile double *)(void *)(args[1] + i * steps[1]);
 }
 
+/* On x86-64 these are the x87's, which has modes and flags of its own. */
+static long double long_a[N], long_b[N], long_out[N], long_expected[N];
+
+static void divide_long(char **args, const intptr_t *dimensions, const intptr_t *steps, void *data)
+{
+	(void)steps, (void)data;
+	for (intptr_t i = 0; i < dimensions[0]; i++)
+		((volatile long double *)(void *)args[2])[i] =
+			((volatile long double *)(void *)args[0])[i] / ((volatile long double *)(void *)args[1])[i];
+}
+
 static void any(char **args, const intptr_t *dimensions, const intptr_t *steps, void *data)
 {
 	(void)data;
@@ -151,6 +162,63 @@ static void raises_flags(void)
 	CHECK(reported.kr_chunks == 0);
 }
 
+static const volatile double one = 1, three = 3;
+static const volatile long double long_one = 1, long_three = 3;
+
+static int rounds_as_ever(void *start, void *end, void *unused)
+{
+	(void)start, (void)end, (void)unused;
+	nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
+	CHECK(one / three == 1.0 / 3 && long_one / long_three == 1.0L / 3);
+	return KTASK_RETURN_SUCCESS;
+}
+
+/* The same, in long doubles; and nothing of one call is left in a helper for the next. */
+static void leaves_helpers_as_they_were(void)
+{
+	struct loop l = { .func = divide_long, .nin = 2, .nargs = 3, .absorbing = -1 };
+	char *args[] = { (char *)long_a, (char *)long_b, (char *)long_out };
+	char *serial[] = { (char *)long_a, (char *)long_b, (char *)long_expected };
+	const intptr_t n = N, step = sizeof(*long_a), steps[] = { step, step, step }, double_steps[] = { 8, 8, 8 };
+	struct loop doubles = { .func = divide, .nin = 2, .nargs = 3, .size = { 8, 8, 8 }, .absorbing = -1 };
+	char *double_args[] = { (char *)a, (char *)b, (char *)out };
+	static const int modes[] = { FE_TONEAREST, FE_UPWARD, FE_TONEAREST, FE_DOWNWARD };
+
+	for (int k = 0; k < 3; k++)
+		l.size[k] = sizeof(*long_a);
+	loop_init(&l);
+	loop_init(&doubles);
+	for (int i = 0; i < N; i++) {
+		long_a[i] = i + 1;
+		long_b[i] = 3;
+	}
+	for (int i = 0; i < 100; i++) {
+		fesetround(modes[i % 4]);
+		long_b[N - 1] = i / 4 % 2 ? 0 : 3;
+		divide_long(serial, &n, steps, NULL);
+		feclearexcept(FE_ALL_EXCEPT);
+		loop_call(args, &n, steps, &l);
+		CHECK(!fetestexcept(FE_DIVBYZERO) == !(i / 4 % 2));
+		CHECK(!fetestexcept(FE_INVALID));
+		CHECK(fegetround() == modes[i % 4]);
+		for (int k = 0; k < N; k++)
+			CHECK(long_out[k] == long_expected[k]);
+	}
+	CHECK(reported.kr_threads > 0);
+	/* Helpers have their own modes again. */
+	for (int i = 0; i < 20; i++) {
+		static const char kinds[20]; /* a few units of a kind never seen before: helpers are called at once */
+		DEFINE_KTASK_CTL(ctl, rounds_as_ever, NULL, 1);
+
+		ktask_ctl_set_identity(&ctl, &kinds[i]);
+		fesetround(FE_UPWARD);
+		loop_call(double_args, &n, double_steps, &doubles);
+		loop_call(args, &n, steps, &l);
+		fesetround(FE_TONEAREST);
+		CHECK(ktask_run(NULL, 60, &ctl) == KTASK_RETURN_SUCCESS);
+	}
+}
+
 static void takes_long(char **args, const intptr_t *dimensions, const intptr_t *steps, void *data)
 {
 	(void)args, (void)dimensions, (void)steps, (void)data;
@@ -197,6 +265,7 @@ int main(void)
 	folds(&l);
 	finds_any();
 	raises_flags();
+	leaves_helpers_as_they_were();
 	one_slow_run_tells_little();
 	return 0;
 }

@@ -126,7 +126,7 @@ static void do_leaf(struct fold_call *f, size_t leaf)
 static int do_leaves(void *start, void *end, void *arg)
 {
 	struct fold_call *f = arg;
-	fenv_t own;
+	struct fp own;
 
 	enter_chunk(&f->call, &own);
 	for (size_t leaf = (size_t)start; leaf < (size_t)end; leaf++)

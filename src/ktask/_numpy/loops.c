@@ -44,29 +44,25 @@ void call_begin(struct call *call, const struct loop *loop, char **args, const i
 	call->args = args;
 	call->steps = steps;
 	call->caller = &this_thread;
-	fegetenv(&call->env);
+	fp_get(&call->fp);
 	atomic_init(&call->flags, 0);
 }
 
-void enter_chunk(const struct call *call, fenv_t *own)
+void enter_chunk(const struct call *call, struct fp *own)
 {
-	if (call->caller == &this_thread)
-		return; /* in the caller everything is as it should be */
-	fegetenv(own);
-	fesetenv(&call->env);
-	feclearexcept(FE_ALL_EXCEPT);
+	if (call->caller != &this_thread) /* in the caller everything is as it should be */
+		fp_borrow(&call->fp, own);
 }
 
-void leave_chunk(struct call *call, const fenv_t *own)
+void leave_chunk(struct call *call, const struct fp *own)
 {
 	int flags;
 
 	if (call->caller == &this_thread)
 		return;
-	flags = fetestexcept(FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW | FE_UNDERFLOW);
+	flags = fp_give_back(&call->fp, own);
 	if (flags) /* relaxed: the caller reads it after the run */
 		atomic_fetch_or_explicit(&call->flags, flags, memory_order_relaxed);
-	fesetenv(own);
 }
 
 /* So many elements took DIRECT_NS. A fast run tells; a slow one (new memory, a CPU that is shared) may be so for once. */
@@ -149,7 +145,7 @@ static int do_elements(void *start, void *end, void *arg)
 	const struct loop *l = call->loop;
 	intptr_t from = (intptr_t)start, n = (intptr_t)end - from;
 	char *args[LOOP_MAX_ARGS];
-	fenv_t own;
+	struct fp own;
 
 	for (int k = 0; k < l->nargs; k++)
 		args[k] = call->args[k] + from * call->steps[k];

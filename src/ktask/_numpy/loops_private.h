@@ -3,9 +3,9 @@
 #ifndef KTASK_LOOPS_PRIVATE_H
 #define KTASK_LOOPS_PRIVATE_H
 
+#include "fp.h"
 #include "loops.h"
 
-#include <fenv.h>
 #include <ktask.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -16,15 +16,15 @@ struct call {
 	char **args;
 	const intptr_t *steps;
 	const int *caller; /* stands for its thread */
-	fenv_t env;	   /* the caller's */
+	struct fp fp;	   /* the caller's */
 	atomic_int flags;  /* raised by helpers */
 };
 
 void call_begin(struct call *call, const struct loop *loop, char **args, const intptr_t *steps);
 
 /* Around each chunk: floating-point state is the caller's, and flags come back to it. */
-void enter_chunk(const struct call *call, fenv_t *own);
-void leave_chunk(struct call *call, const fenv_t *own);
+void enter_chunk(const struct call *call, struct fp *own);
+void leave_chunk(struct call *call, const struct fp *own);
 
 /* Runs func(..., arg) over so many units, which are n elements, and remembers how many are worth it. */
 void call_run(struct call *call, ktask_thread_func func, void *arg, size_t units, size_t n, const void *identity);
