@@ -64,6 +64,12 @@ enum { TRY_AGAIN_RUNS = 16 };
 /* To threads that have taken no further apart than this for a unit, units are even. */
 #define MARGIN_EVEN 1.3
 
+/*
+ * Nor units of which a thread's share took but so much more or less: more chunks would cost that as well. And each thread then has the
+ * same units again in the next run, which are in its caches.
+ */
+#define SLACK_EVEN_NS 2000.0
+
 /* A batch is the last one if less than this would be left for each thread: another claim costs more than it evens out. */
 #define REST_NS 1500.0
 
@@ -392,7 +398,7 @@ static bool is_as_known(const struct worker *w)
 {
 	double now = (double)w->pace.ns, known = w->plan->known.ns_per_unit * (double)w->pace.units;
 
-	return now < MARGIN_EVEN * known && known < MARGIN_EVEN * now;
+	return now < MARGIN_EVEN * known + SLACK_EVEN_NS && known < MARGIN_EVEN * now + SLACK_EVEN_NS;
 }
 
 void heartbeat_leave(const struct worker *helper)
