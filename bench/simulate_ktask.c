@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FEW_CHUNKS = 64, FLOOR_NS = 500 };
+enum { FLOOR_NS = 500 };
 
 struct worker {
 	struct cursor *cursor;
