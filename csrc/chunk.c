@@ -9,6 +9,8 @@
  * and adds no more than cursor->size, so each thread goes beyond by that much at most, once: with 2^13 + 1 threads and
  * KTASK_MAX_SIZE of 2^48, next stays below 2^62 and does not wrap around.
  *
+ * A caller that has called nobody yet is alone: its first claim may be a store. Who is called later sees it.
+ *
  * Alignment: chunks are to end where start + offset is a multiple of it. The quantum is made a multiple of the
  * alignment, and the first chunk is longer by cursor->lead units. So next counts from start + lead on, and the chunk
  * that begins at 0 takes the lead as well.
@@ -207,16 +209,13 @@ bool cut_claim(const struct cut *cut, struct cursor *cursor, size_t size, struct
 	return true;
 }
 
-bool cut_claim_first(const struct cut *cut, struct cursor *cursor, size_t size, struct chunk *chunk)
+void cut_claim_first(struct cursor *cursor, size_t size, struct chunk *chunk)
 {
 	chunk->cursor = cursor;
-	if (cut->iter_func)
-		return claim_in_order(cut, cursor, size, chunk);
 	if (size > cursor->size)
 		size = cursor->size;
 	atomic_store_explicit(&cursor->next, size, memory_order_relaxed);
 	cut_out(cursor, 0, size, chunk);
-	return true;
 }
 
 /*

@@ -72,8 +72,11 @@ int cut_node_in_turn(const struct cut *cut, unsigned turn);
 /* Claims the next chunk of cursor, about size units. False: nothing is left. Thread-safe. */
 bool cut_claim(const struct cut *cut, struct cursor *cursor, size_t size, struct chunk *chunk);
 
-/* The same before anybody else can claim, or has: without the wait for what other threads have of this one's cache lines. */
-bool cut_claim_first(const struct cut *cut, struct cursor *cursor, size_t size, struct chunk *chunk);
+/*
+ * The first claim of all, before anybody else can make one, and with the default iterator: it need not wait for what other threads
+ * still have of this one's cache lines.
+ */
+void cut_claim_first(struct cursor *cursor, size_t size, struct chunk *chunk);
 
 /* Where a thread's chunk sizes come from. Each thread has one; nothing in it is shared. */
 struct pace {
@@ -122,10 +125,10 @@ enum {
 	COST_VARIES = 32,   /* and so did another one soon after: what seems short may be long as well */
 };
 
-/* With no more chunks than this, units may be long, and those of unknown cost are taken to be. */
+/* Where chunks can be no more than this, units may be long, and those of unknown cost are taken to be. */
 enum { FEW_CHUNKS = 64 };
 
-/* Are there so few, of no less than `least` units each? Whatever the sizes are: they need not be checked yet. */
+/* Are there so few, of at least so many units each? Whatever the sizes are: they need not be checked yet. */
 static inline bool are_few(size_t units, size_t least)
 {
 	return (units - 1) / FEW_CHUNKS < least;

@@ -31,8 +31,8 @@
 #define CALLS_PER_CHUNK 60.0
 
 /*
- * It takes at most this many. Threads that share a lock find it taken now and then, and are woken late: for 10^7 exponentials by
- * NumPy, chunks of 0.25 ms are a fifth slower.
+ * It takes at most this many where the threads share a lock: they find it taken now and then, and are woken late. For 10^7
+ * exponentials by NumPy, in Python, chunks of 0.25 ms are a tenth slower.
  */
 #define CALLS_PER_TARGET 600.0
 
@@ -65,7 +65,7 @@ enum { TRY_AGAIN_RUNS = 16 };
 #define MARGIN_EVEN 1.3
 
 /*
- * Nor units of which a thread's share took but so much more or less: more chunks would cost that as well. And each thread then has the
+ * Nor units of which a thread's share took but so much more or less, up to half of it: more chunks would cost that as well. And each thread then has the
  * same units again in the next run, which are in its caches.
  */
 #define SLACK_EVEN_NS 2000.0
@@ -207,7 +207,7 @@ void heartbeat_end_ahead(const struct run *run, uint64_t now)
 
 	cost_learn(known_as(run), run->ahead.units, ns, plan->known);
 	if (is_too_short(known)) {
-		if (ns > USUAL_WARM_NS)
+		if (ns > USUAL_WARM_NS && price_is_told(now))
 			price_doubt_warmth();
 		return;
 	}
@@ -231,7 +231,8 @@ static size_t size_for(const struct worker *w, unsigned threads)
 {
 	const struct run *run = w->run;
 	const struct plan *plan = w->plan;
-	double floor = plan->floor_ns, target = CALLS_PER_TARGET * (double)plan->call_ns;
+	double floor = plan->floor_ns;
+	double target = plan->shares_lock ? CALLS_PER_TARGET * (double)plan->call_ns : PACE_TARGET_NS;
 
 	if (max_threads(run) == 1) {
 		if (!plan->polls)
@@ -322,10 +323,11 @@ static void claim_ahead(struct worker *caller)
 {
 	const struct cut *cut = &caller->plan->cut;
 
-	if (cut->nr_cursors > 1)
+	if (cut->nr_cursors > 1 || cut->iter_func)
 		return;
 	caller->cursor = cut->cursors;
-	caller->is_ahead = cut_claim_first(cut, caller->cursor, size_for(caller, 2), &caller->chunk);
+	cut_claim_first(caller->cursor, size_for(caller, 2), &caller->chunk);
+	caller->is_ahead = true;
 }
 
 /* Only what earlier runs have told is known. */
@@ -346,11 +348,11 @@ void heartbeat_begin(struct worker *caller)
 	}
 	if (ns_per_unit > 0 && is_too_short(ns_per_unit * (double)plan->cut.total)) {
 		because(caller, KTASK_WHY_SHORT);
-		if (ns_per_unit * (double)plan->cut.total > USUAL_WARM_NS)
+		if (ns_per_unit * (double)plan->cut.total > USUAL_WARM_NS && price_is_told(caller->now))
 			price_doubt_warmth();
 		return;
 	}
-	/* What a few short units have shown says little of many: the first chunk will tell. */
+	/* What was shown in so short a time says little of much more work: the first chunk will tell. */
 	if (plan->known.flags & COST_ROUGH && !plan->few)
 		ns_per_unit = 0;
 	if (caller->now - short_runs.end > QUICK_NS)
@@ -398,7 +400,9 @@ static bool is_as_known(const struct worker *w)
 {
 	double now = (double)w->pace.ns, known = w->plan->known.ns_per_unit * (double)w->pace.units;
 
-	return now < MARGIN_EVEN * known + SLACK_EVEN_NS && known < MARGIN_EVEN * now + SLACK_EVEN_NS;
+	double slack = known / 2 < SLACK_EVEN_NS ? known / 2 : SLACK_EVEN_NS;
+
+	return now < MARGIN_EVEN * known + slack && known < MARGIN_EVEN * now + slack;
 }
 
 void heartbeat_leave(const struct worker *helper)

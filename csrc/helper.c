@@ -22,7 +22,7 @@
 /* CPUs that come and go: a helper looks this far apart at most whether it was driven from its own. */
 enum { STRAYED_NS = 10000000 };
 
-/* A helper never lingers longer: about what waking it costs, so that it loses at most what it may win. */
+/* A helper lingers no longer: about what waking it costs, so that it loses at most what it may win. */
 enum { LINGER_NS = 50000 };
 
 /* While it lingers: how often it lets others run, and the gap in its own time that tells that they did. */
@@ -31,7 +31,7 @@ enum { YIELD_NS = 2000, PREEMPTED_NS = 10000 };
 /* It is to sleep, and gives back what it has kept. False: somebody has taken it, and calls it in a moment or leaves it. */
 static bool park(struct helper *h)
 {
-	if (!take_idle(h->id))
+	if (!is_idle(h->id) || !take_idle(h->id))
 		return false;
 	give_back_kept(h);
 	/* No one writes this word but who has taken it. */
@@ -45,17 +45,19 @@ static bool park(struct helper *h)
 static bool linger(struct helper *h)
 {
 	uint64_t last = clock_ns(), end = last + LINGER_NS, yielded = last;
-	bool looking = true;
+	bool looking = true, tired = false;
 
 	atomic_store_explicit(&h->awake, true, memory_order_relaxed);
 	while (!(atomic_load_explicit(&h->word, memory_order_relaxed) & CALLED)) {
 		uint64_t now = clock_ns();
 
 		looking = true;
-		if ((now >= end || now - last > PREEMPTED_NS) && park(h))
+		tired = tired || now >= end || now - last > PREEMPTED_NS;
+		if (tired && park(h))
 			break;
 		last = now;
-		if (now - yielded > YIELD_NS) {
+		/* Who has taken it, and does not call it yet, may be waiting for this CPU. */
+		if (tired || now - yielded > YIELD_NS) {
 			yielded = now;
 			sched_yield();
 			looking = false;
@@ -253,7 +255,7 @@ void *helper_main(void *arg)
 		    !waited_for_its_own(team, now)) {
 			go_home(h, team, now);
 		} else {
-			if (answer <= PREEMPTED_NS / 2 && awake)
+			if (answer <= PREEMPTED_NS / 2 && awake && price_is_told(now))
 				price_answered_awake(answer);
 			else if (answer > PREEMPTED_NS / 2 && !h->newborn)
 				price_answered(answer);

@@ -167,6 +167,11 @@ bool pool_is_overfull(uint64_t now)
 	return limits_running() > limits_max();
 }
 
+bool is_idle(int id)
+{
+	return atomic_load_explicit(&pool.idle[id / HELPER_BITS], memory_order_relaxed) >> (id % HELPER_BITS) & 1;
+}
+
 struct helper *take_idle(int id)
 {
 	uint64_t bit = UINT64_C(1) << (id % HELPER_BITS);

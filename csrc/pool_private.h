@@ -89,6 +89,9 @@ void caller_stands(void);
 /* ktask_thread(). */
 extern THREAD_LOCAL int thread_number;
 
+/* Has nobody taken this helper? That may be over in a moment. */
+bool is_idle(int id);
+
 /* Step 1: takes this helper, if it is idle. Its owner ends that with set_idle: anybody may take it then. */
 struct helper *take_idle(int id);
 void set_idle(struct helper *h);

@@ -25,9 +25,6 @@ enum { FIRST_TRUST = 2, MOST_WAKES = 8, MOST_ANSWERS = 16 };
 /* A doubt counts so many times less than a measurement would; if there may be one in each of many short runs, still less. */
 enum { DOUBT = 8, DOUBT_AWAKE = 256 };
 
-/* Helpers that wait awake answer in each of many short runs: one in so many is enough. */
-enum { ONE_IN = 8 };
-
 static struct {
 	_Atomic uint32_t wake_ns;
 	_Atomic uint32_t answer_ns;
@@ -116,16 +113,11 @@ void price_unanswered(uint64_t ns)
 		step_answer(true);
 }
 
-/*
- * By small steps, as one may be late for reasons of its own; but what is much too low is tried again and again in vain. One in so
- * many counts, by the last digits of the time: each short run begins with a look at this word, which waits for who has written it.
- */
+/* By small steps, as one may be late for reasons of its own; but what is much too low is tried again and again in vain. */
 void price_answered_awake(uint64_t ns)
 {
 	uint32_t old = get(&price.awake_ns), step = old / 32 + 1;
 
-	if (ns % ONE_IN != 0)
-		return;
 	if (ns > 2 * old)
 		set(&price.awake_ns, old + old / 4 + 1);
 	else if (ns > old + 2 * step)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* price.h: what it costs to call a helper, in ns, as measured at each call. For the whole process; any thread may ask and tell. */
+/* price.h: what it costs to call a helper, in ns, as measured when one is. For the whole process; any thread may ask and tell. */
 #ifndef KTASK_PRICE_H
 #define KTASK_PRICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What it costs to wake one, and how long that one takes to answer: a mean, and a median. */
@@ -33,6 +34,15 @@ void price_unanswered(uint64_t ns);
  */
 void price_doubt(void);
 void price_doubt_warmth(void);
+
+/*
+ * Is it told now? Of helpers that wait awake there is something to tell in each of many short runs, and all of these begin with a look
+ * at what is known, which waits for who has written it: so one in eight does. now is any time of this run, of which the dice are made.
+ */
+static inline bool price_is_told(uint64_t now)
+{
+	return now * UINT64_C(0x9E3779B97F4A7C15) >> 61 == 0;
+}
 
 /* KTASK_WAKE_NS: from now on a wake, and an answer, cost that, whatever is measured. */
 void price_fix(uint32_t wake_ns);

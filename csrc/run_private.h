@@ -33,7 +33,7 @@ struct plan {
 	struct ktask_trace *own_trace; /* the client's; NULL: none */
 	struct ktask_trace *trace;     /* the process's; NULL: off */
 	unsigned forks;		       /* pool_forks() when the run began */
-	bool few;		       /* units may be long: there are so few chunks */
+	bool few;		       /* units may be long: there are so few of them (are_few) */
 	bool reluctant;
 	bool even;			  /* short, of even units, with a helper that waits for it: cut by batch_next */
 	bool shares_lock, polls, reports; /* was that asked for in ctl? */

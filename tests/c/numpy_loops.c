@@ -182,6 +182,7 @@ static void leaves_helpers_as_they_were(void)
 	const intptr_t n = N, step = sizeof(*long_a), steps[] = { step, step, step }, double_steps[] = { 8, 8, 8 };
 	struct loop doubles = { .func = divide, .nin = 2, .nargs = 3, .size = { 8, 8, 8 }, .absorbing = -1 };
 	char *double_args[] = { (char *)a, (char *)b, (char *)out };
+	int helped = 0;
 	static const int modes[] = { FE_TONEAREST, FE_UPWARD, FE_TONEAREST, FE_DOWNWARD };
 
 	for (int k = 0; k < 3; k++)
@@ -192,7 +193,7 @@ static void leaves_helpers_as_they_were(void)
 		long_a[i] = i + 1;
 		long_b[i] = 3;
 	}
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < 100 || helped < 100; i++) {
 		fesetround(modes[i % 4]);
 		long_b[N - 1] = i / 4 % 2 ? 0 : 3;
 		divide_long(serial, &n, steps, NULL);
@@ -201,10 +202,10 @@ static void leaves_helpers_as_they_were(void)
 		CHECK(!fetestexcept(FE_DIVBYZERO) == !(i / 4 % 2));
 		CHECK(!fetestexcept(FE_INVALID));
 		CHECK(fegetround() == modes[i % 4]);
+		helped += reported.kr_threads > 1;
 		for (int k = 0; k < N; k++)
 			CHECK(long_out[k] == long_expected[k]);
 	}
-	CHECK(reported.kr_threads > 0);
 	/* Helpers have their own modes again. */
 	for (int i = 0; i < 20; i++) {
 		static const char kinds[20]; /* a few units of a kind never seen before: helpers are called at once */

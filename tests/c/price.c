@@ -78,11 +78,22 @@ static void doubt_grows(void)
 	CHECK(measured > 4 * guessed && measured < 200);
 }
 
-/* An answer of about ns, as often as to be counted that often: by its last digits one of eight is. */
 static void answered_awake(uint64_t ns, int times)
 {
-	for (int i = 0; i < 8 * times; i++)
-		price_answered_awake(ns + (uint64_t)i % 8);
+	for (int i = 0; i < times; i++)
+		price_answered_awake(ns);
+}
+
+/* Some one in eight is told, whatever the clock's steps. */
+static void some_are_told(void)
+{
+	for (uint64_t step = 1; step < 2000; step++) {
+		int told = 0;
+
+		for (uint64_t i = 1; i <= 8000; i++)
+			told += price_is_told(UINT64_C(123456789012345) + i * step);
+		CHECK(told > 250 && told < 2000);
+	}
 }
 
 static void awake_ones_differ(void)
@@ -125,6 +136,7 @@ int main(void)
 	in_child(median_stays);
 	in_child(doubt_grows);
 	in_child(awake_ones_differ);
+	in_child(some_are_told);
 	in_child(fixed_stays);
 	return 0;
 }

@@ -8,6 +8,8 @@
  * Helpers come and go: each is called anew as often as there is a place in the team. How, and how they are waited for,
  * is in pool.pml.
  *
+ * The caller may claim its first chunk by a store, before it calls anybody (claim_ahead in csrc/heartbeat.c).
+ *
  * CONFIG one addition for a claim: -DUNITS=5 -DMOST=2 -DTHREADS=3 -DPLACES=2 -DCALLS=3
  * CONFIG an iterator, under its lock: -DUNITS=4 -DMOST=2 -DTHREADS=3 -DPLACES=2 -DCALLS=3 -DITER
  * CONFIG fewer places than threads: -DUNITS=4 -DMOST=2 -DTHREADS=3 -DPLACES=1 -DCALLS=4
@@ -21,6 +23,8 @@
  * BUG 7 in an iterator, under its lock: the iterator's position is stored after the lock is given back
  * BUG 8 in an iterator, under its lock: what is left is looked up before the lock is taken
  * BUG 9: a claim that goes beyond the end is given all that it asked for
+ * BUG 10: the caller claims its first chunk by a store after it has called a helper
+ * BUG 11: what the caller claimed before it called is forgotten where a helper has failed meanwhile
  */
 #define CALLER 1
 
@@ -125,6 +129,22 @@ inline claim()
 	size = 0
 }
 
+/* cut_claim_first */
+inline claim_first()
+{
+#ifndef ITER
+	if
+	:: size = 1
+	:: size = MOST
+	fi;
+	from = next;
+	next = from + size;
+	atomic { to = least(from + size, UNITS); from = least(from, UNITS); ahead = true; size = 0 }
+#else
+	skip
+#endif
+}
+
 #if BUG == 6
 #define fail(me) error = me
 #else
@@ -165,15 +185,21 @@ inline report_late(me)
 /* work in run.c */
 inline work(me)
 {
-	joined_late = error != 0;
+	joined_late = error != 0 && !ahead;
 	do
 #if BUG == 2
 	:: true ->
-#else
+#elif BUG == 11
 	:: error != 0 -> break
 	:: error == 0 ->
+#else
+	:: error != 0 && !ahead -> break
+	:: error == 0 || ahead ->
 #endif
-		claim();
+		if
+		:: ahead -> ahead = false
+		:: else -> claim()
+		fi;
 		if
 		:: from == to -> break
 		:: else
@@ -215,7 +241,7 @@ inline work(me)
 proctype helper(byte me)
 {
 	byte i, from, to, size;
-	bool joined_late, failing;
+	bool joined_late, failing, ahead;
 
 end_await_call:
 	do
@@ -230,7 +256,7 @@ end_await_call:
 
 init {
 	byte i, from, to, size;
-	bool joined_late, failing;
+	bool joined_late, failing, ahead;
 
 	atomic {
 		i = 2;
@@ -240,7 +266,16 @@ init {
 		od;
 		i = 0
 	};
+#if BUG == 10
 	maybe_call();
+#endif
+	if
+	:: claim_first()
+	:: skip
+	fi;
+#if BUG != 10
+	maybe_call();
+#endif
 	work(CALLER);
 	report_late(CALLER);
 	here == 0; /* team_gather */

@@ -13,8 +13,11 @@
 
 enum { FP_FLAGS = FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW | FE_UNDERFLOW };
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <assert.h>
 #include <immintrin.h>
+
+static_assert(FE_INVALID == 1 && FE_DIVBYZERO == 4 && FE_UNDERFLOW == 16, "flags have the processor's numbers");
 
 struct fp {
 	unsigned sse;	    /* modes and flags */
@@ -28,19 +31,25 @@ static inline void fp_get(struct fp *fp)
 	__asm__ volatile("fnstcw %0" : "=m"(fp->x87));
 }
 
+/* All that there are; <fenv.h> does not know that of denormal operands. */
+enum { FP_ALL = 0x3f };
+
 static inline unsigned fp_x87_flags(void)
 {
 	unsigned short status;
 
 	__asm__ volatile("fnstsw %0" : "=a"(status));
-	return status & FE_ALL_EXCEPT;
+	return status & FP_ALL;
 }
 
-/* Sets the modes; no flag is raised then. */
-static inline void fp_set_x87(unsigned short modes, unsigned short now)
+/* Sets the modes; no flag is raised then, which with other modes might be fatal. */
+static inline void fp_set_x87(unsigned short modes)
 {
+	unsigned short now;
+
 	if (fp_x87_flags())
 		__asm__ volatile("fnclex");
+	__asm__ volatile("fnstcw %0" : "=m"(now));
 	if (modes != now)
 		__asm__ volatile("fldcw %0" : : "m"(modes));
 }
@@ -49,16 +58,16 @@ static inline void fp_set_x87(unsigned short modes, unsigned short now)
 static inline void fp_borrow(const struct fp *other, struct fp *own)
 {
 	fp_get(own);
-	fp_set_x87(other->x87, own->x87);
-	_mm_setcsr(other->sse & ~(unsigned)FE_ALL_EXCEPT);
+	fp_set_x87(other->x87);
+	_mm_setcsr(other->sse & ~(unsigned)FP_ALL);
 }
 
 /* It gets back what it has had, but for flags of the x87, which nobody asks a helper for. Returns the flags raised meanwhile. */
-static inline int fp_give_back(const struct fp *other, const struct fp *own)
+static inline int fp_give_back(const struct fp *own)
 {
 	int flags = (int)(_mm_getcsr() | fp_x87_flags()) & FP_FLAGS;
 
-	fp_set_x87(own->x87, other->x87);
+	fp_set_x87(own->x87);
 	_mm_setcsr(own->sse);
 	return flags;
 }
@@ -81,11 +90,10 @@ static inline void fp_borrow(const struct fp *other, struct fp *own)
 	feclearexcept(FE_ALL_EXCEPT);
 }
 
-static inline int fp_give_back(const struct fp *other, const struct fp *own)
+static inline int fp_give_back(const struct fp *own)
 {
 	int flags = fetestexcept(FP_FLAGS);
 
-	(void)other;
 	fesetenv(&own->env);
 	return flags;
 }

@@ -60,7 +60,7 @@ void leave_chunk(struct call *call, const struct fp *own)
 
 	if (call->caller == &this_thread)
 		return;
-	flags = fp_give_back(&call->fp, own);
+	flags = fp_give_back(own);
 	if (flags) /* relaxed: the caller reads it after the run */
 		atomic_fetch_or_explicit(&call->flags, flags, memory_order_relaxed);
 }
