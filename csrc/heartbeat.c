@@ -61,12 +61,12 @@ enum { TRY_AGAIN_RUNS = 16 };
 /* Runs no longer than this, in all, are cut in batches if their units are even, and show whether they are. */
 #define EVEN_NS 500000.0
 
-/* To threads that have taken no further apart than this for a unit, units are even. */
+/* Units are even to threads for which they took no further apart than this. */
 #define MARGIN_EVEN 1.3
 
 /*
- * Nor units of which a thread's share took but so much more or less, up to half of it: more chunks would cost that as well. And each thread then has the
- * same units again in the next run, which are in its caches.
+ * And where a thread's share took but so much more or less, up to half of it: more chunks would cost that as well. And each
+ * thread then has the same units again in the next run, which are in its caches.
  */
 #define SLACK_EVEN_NS 2000.0
 
@@ -316,8 +316,8 @@ static void call(struct worker *w, double ns_per_unit)
 }
 
 /*
- * Before it calls a helper that waits awake, the caller claims what it does itself meanwhile: so it need not wait for the lines that
- * the two share, which are on their way to the helper then.
+ * Before it calls a helper that waits awake, the caller claims what it does itself meanwhile: so it need not wait for the
+ * lines that the two share, which are on their way to the helper then.
  */
 static void claim_ahead(struct worker *caller)
 {
@@ -399,7 +399,6 @@ void heartbeat(struct worker *w)
 static bool is_as_known(const struct worker *w)
 {
 	double now = (double)w->pace.ns, known = w->plan->known.ns_per_unit * (double)w->pace.units;
-
 	double slack = known / 2 < SLACK_EVEN_NS ? known / 2 : SLACK_EVEN_NS;
 
 	return now < MARGIN_EVEN * known + slack && known < MARGIN_EVEN * now + slack;

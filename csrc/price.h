@@ -36,8 +36,8 @@ void price_doubt(void);
 void price_doubt_warmth(void);
 
 /*
- * Is it told now? Of helpers that wait awake there is something to tell in each of many short runs, and all of these begin with a look
- * at what is known, which waits for who has written it: so one in eight does. now is any time of this run, of which the dice are made.
+ * Is it told now? Of helpers that wait awake there is something to tell in each of many short runs, and all of these begin
+ * with a look at what is known, which waits for who has written it: so one in eight does. The dice are made of any time.
  */
 static inline bool price_is_told(uint64_t now)
 {
