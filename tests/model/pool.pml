@@ -49,8 +49,7 @@
  * BUG 24: a helper that has waited awake goes to sleep with what it has kept
  * BUG 25: it gives back what it has kept though somebody has taken it
  * BUG 26: who calls a helper that has kept its place counts it again
- * BUG 27: who takes such a helper and does not call it leaves it what it has kept
- * BUG 28 in one is refused, another one lingers: who was refused one and calls another that has kept its place is counted for both
+ * BUG 27 in one is refused, another one lingers: who was refused one and calls another that has kept its place is counted for both
  *
  * A fork is explored from the child's side, since in the parent nothing changes: all threads but one are no more,
  * wherever they were (FORKS).
@@ -234,14 +233,12 @@ inline team_call(t, nr)
 				helper[h].keeps = false; /* it has all that it needs */
 #if BUG == 26
 				running++;
-#elif BUG != 28
+#elif BUG != 27
 				running = running - (counted -> 1 : 0);
 #endif
 				break
 			:: else ->
-#if BUG != 27
 				give_back_kept(h);
-#endif
 				running = running + (counted -> 0 : 1);
 				counted = true
 			fi;
