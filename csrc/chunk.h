@@ -134,7 +134,7 @@ static inline bool are_few(size_t units, size_t least)
 	return (units - 1) / FEW_CHUNKS < least;
 }
 
-/* Under which name what is known of some kind of work is kept: what many short units have shown says little of a few. */
+/* Under which name what is known of some kind of work is kept: what many short units have shown says nothing of a few. */
 static inline const void *cost_name(const void *identity, bool few)
 {
 	return (const void *)(((uintptr_t)identity << 1) | few);
@@ -144,6 +144,18 @@ static inline const void *cost_name(const void *identity, bool few)
 struct cost cost_measured(size_t units, uint64_t ns, struct cost known);
 
 struct cost cost_recall(const void *name);
+
+/* What is known of so few units, or so many; of many that were never seen, what a few have shown. */
+static inline struct cost cost_known(const void *identity, bool few)
+{
+	struct cost cost = cost_recall(cost_name(identity, few));
+
+	if (cost.ns_per_unit == 0 && !few) {
+		cost = cost_recall(cost_name(identity, true));
+		cost.flags &= ~(unsigned)COST_CONFIRMED;
+	}
+	return cost;
+}
 
 /* cost is new, known was recalled before. What is no news is not written: runs at the same time share the table. */
 void cost_remember(const void *name, struct cost cost, struct cost known);

@@ -115,7 +115,7 @@ HOT void heartbeat_recall(struct run *run, const struct ktask_node *nodes, size_
 
 	plan->few = has_few(&run->ctl, nodes, nr_nodes);
 	plan->call_ns = run->ctl.kc_call_ns;
-	plan->known = cost_recall(known_as(run));
+	plan->known = cost_known(run_identity(run), plan->few);
 	plan->floor_ns = CALLS_PER_CHUNK * (double)plan->call_ns;
 	if (plan->floor_ns < FLOOR_NS)
 		plan->floor_ns = FLOOR_NS;

@@ -259,16 +259,10 @@ static int py_max_helpers(void)
     return pool_most_helpers();
 }
 
-/* Under which name so many units are remembered, in chunks of no less than so many. */
-static const void *name_of(uintptr_t identity, size_t units, size_t least)
-{
-    return cost_name((const void *)identity, are_few(units, least));
-}
-
-/* What a unit cost the last time, in ns; 0: not known, or not to be relied on. */
+/* What a unit of so many, in chunks of no less than so many, cost the last time, in ns; 0: not known, or not to be relied on. */
 static double py_recall(uintptr_t identity, size_t units, size_t least)
 {
-    struct cost known = cost_recall(name_of(identity, units, least));
+    struct cost known = cost_known((const void *)identity, are_few(units, least));
 
     return known.flags & COST_VARIES ? 0 : known.ns_per_unit;
 }
@@ -276,11 +270,11 @@ static double py_recall(uintptr_t identity, size_t units, size_t least)
 /* Python has done a run by itself, as one chunk. */
 static void py_remember(uintptr_t identity, size_t units, size_t least, uint64_t ns, int error)
 {
-    const void *name = name_of(identity, units, least);
-    struct cost known = cost_recall(name);
+    bool few = are_few(units, least);
+    struct cost known = cost_known((const void *)identity, few);
 
     if (!error)
-        cost_remember(name, cost_measured(units, ns, known), known);
+        cost_remember(cost_name((const void *)identity, few), cost_measured(units, ns, known), known);
     if (trace_is_on())
         trace_done((const void *)identity, units, ns, error, pool_tid());
     last_report = (struct ktask_report){

@@ -415,6 +415,23 @@ static void many_tell_nothing_of_few(void)
 	CHECK(called > 0 || ktask_max_threads() == 1); /* unless the machine is full; but not all the time */
 }
 
+/* But a few that are long tell something of many; and those are then remembered apart. */
+static void few_tell_something_of_many(void)
+{
+	static const char work;
+	struct cost of_few = cost_measured(10, 1000000, unknown), of_many;
+
+	cost_remember(few(&work), of_few, unknown);
+	cost_remember(few(&work), of_few, cost_recall(few(&work)));
+	CHECK(cost_known(&work, true).flags & COST_CONFIRMED);
+	of_many = cost_known(&work, false);
+	CHECK(of_many.ns_per_unit > 99000 && !(of_many.flags & COST_CONFIRMED));
+	cost_remember(cost_name(&work, false), cost_measured(100, 10000000, of_many), of_many);
+	CHECK(cost_recall(cost_name(&work, false)).ns_per_unit > 99000);
+	cost_remember(few(&work), cost_measured(10, 5000, unknown), cost_recall(few(&work)));
+	CHECK(cost_known(&work, false).ns_per_unit > 99000 && cost_known(&work, true).ns_per_unit < 1000);
+}
+
 int main(void)
 {
 	one_call_does_it();
@@ -433,5 +450,6 @@ int main(void)
 	long_runs_are_not_always_taken_for_short_ones();
 	a_long_one_is_noticed();
 	many_tell_nothing_of_few();
+	few_tell_something_of_many();
 	return 0;
 }
