@@ -259,7 +259,7 @@ static int py_max_helpers(void)
     return pool_most_helpers();
 }
 
-/* What a unit of so many, in chunks of no less than so many, cost the last time, in ns; 0: not known, or not to be relied on. */
+/* What one of so many units cost the last time, in chunks of at least so many, in ns; 0: not known, or not reliable. */
 static double py_recall(uintptr_t identity, size_t units, size_t least)
 {
     struct cost known = cost_known((const void *)identity, are_few(units, least));
