@@ -156,7 +156,7 @@ enum ktask_why {
 	KTASK_WHY_SHORT,     /* what was left would not have taken long enough to gain by one */
 	KTASK_WHY_WAITED,    /* helpers did little but wait for each other the last time (ktask_waited) */
 	KTASK_WHY_ENOUGH,    /* there were kc_max_threads already, or as many threads as chunks or CPUs */
-	KTASK_WHY_NONE_FREE  /* none was to be had: no free CPU or limit, one has just retreated, or is on its way home */
+	KTASK_WHY_NONE_FREE /* none was to be had: no free CPU or limit, one has just retreated, or is on its way home */
 };
 
 #define KTASK_REPORT_INITIALIZER                                                                                       \
