@@ -381,18 +381,22 @@ void heartbeat_begin(struct worker *caller)
 	call(caller, ns_per_unit);
 }
 
+static void call_if_worth(struct worker *w)
+{
+	if (is_worth(w, w->pace.ns_per_unit, price(w->plan)))
+		call(w, w->pace.ns_per_unit);
+}
+
 void heartbeat_join(struct worker *helper)
 {
-	if (is_worth(helper, helper->pace.ns_per_unit, price(helper->plan)))
-		call(helper, helper->pace.ns_per_unit);
+	call_if_worth(helper);
 }
 
 void heartbeat(struct worker *w)
 {
 	/* What others write is looked at last. */
-	if (w->now - w->called_at >= price_wake_ns() && team_size(&w->run->team) + 1 < max_threads(w->run) &&
-	    is_worth(w, w->pace.ns_per_unit, price(w->plan)))
-		call(w, w->pace.ns_per_unit);
+	if (w->now - w->called_at >= price_wake_ns() && team_size(&w->run->team) + 1 < max_threads(w->run))
+		call_if_worth(w);
 }
 
 /* Did a unit cost this thread about what it cost the last time? What differs by less is made up for (batch_next). */

@@ -82,10 +82,10 @@ static struct ktask_report run(ktask_thread_func func)
 	return report;
 }
 
-static void until_known_as(bool is_even, ktask_thread_func func)
+static void until_known_as(bool is_even)
 {
 	while (!(cost_recall(NAME).flags & COST_EVEN) == is_even)
-		run(func);
+		run(is_even ? even : steep);
 }
 
 static size_t first; /* units in the first chunk of a run */
@@ -122,9 +122,9 @@ int main(void)
 		return SKIPPED;
 	calibrate();
 	CHECK(!(cost_recall(NAME).flags & COST_EVEN));
-	until_known_as(true, even);
-	until_known_as(false, steep);
-	until_known_as(true, even);
+	until_known_as(true);
+	until_known_as(false);
+	until_known_as(true);
 	/* Two batches: seven sixteenths each, and what is left. By the rule for other work it is more. */
 	for (struct ktask_report r = run(even); r.kr_threads != 2 || r.kr_chunks > 6; r = run(even))
 		;

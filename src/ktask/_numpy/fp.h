@@ -24,11 +24,19 @@ struct fp {
 	unsigned short x87; /* modes */
 };
 
+static inline unsigned short fp_x87_modes(void)
+{
+	unsigned short modes;
+
+	__asm__ volatile("fnstcw %0" : "=m"(modes));
+	return modes;
+}
+
 /* This thread's. */
 static inline void fp_get(struct fp *fp)
 {
 	fp->sse = _mm_getcsr();
-	__asm__ volatile("fnstcw %0" : "=m"(fp->x87));
+	fp->x87 = fp_x87_modes();
 }
 
 /* All that there are; <fenv.h> does not know that of denormal operands. */
@@ -45,12 +53,9 @@ static inline unsigned fp_x87_flags(void)
 /* Sets the modes; no flag is raised then, which with other modes might be fatal. */
 static inline void fp_set_x87(unsigned short modes)
 {
-	unsigned short now;
-
 	if (fp_x87_flags())
 		__asm__ volatile("fnclex");
-	__asm__ volatile("fnstcw %0" : "=m"(now));
-	if (modes != now)
+	if (modes != fp_x87_modes())
 		__asm__ volatile("fldcw %0" : : "m"(modes));
 }
 
