@@ -391,6 +391,23 @@ HOT struct cost cost_measured(size_t units, uint64_t ns, struct cost known)
 	return cost;
 }
 
+/* Units are even to threads for which they took no further apart than this. */
+#define MARGIN_EVEN 1.3
+
+/*
+ * And where a thread's share took but so much more or less, up to half of it: more chunks would cost that as well. And each
+ * thread then has the same units again in the next run, which are in its caches.
+ */
+#define SLACK_EVEN_NS 2000.0
+
+bool cost_is_as_known(size_t units, uint64_t ns, struct cost known)
+{
+	double now = (double)ns, before = known.ns_per_unit * (double)units;
+	double slack = before / 2 < SLACK_EVEN_NS ? before / 2 : SLACK_EVEN_NS;
+
+	return now < MARGIN_EVEN * before + slack && before < MARGIN_EVEN * now + slack;
+}
+
 HOT struct cost cost_recall(const void *name)
 {
 	uint64_t h = hash(name), entry = atomic_load_explicit(&costs[h >> (64 - COST_BITS)], memory_order_relaxed);

@@ -143,6 +143,9 @@ static inline const void *cost_name(const void *identity, bool few)
 /* What units that took ns have shown, of work of which so much was known. */
 struct cost cost_measured(size_t units, uint64_t ns, struct cost known);
 
+/* Were units of which a thread has done so many, in ns, as dear as known says, or so nearly that more chunks would gain nothing? */
+bool cost_is_as_known(size_t units, uint64_t ns, struct cost known);
+
 struct cost cost_recall(const void *name);
 
 /* What is known of so few units, or so many; of many that were never seen, what a few have shown. */

@@ -61,15 +61,6 @@ enum { TRY_AGAIN_RUNS = 16 };
 /* Runs no longer than this, in all, are cut in batches if their units are even, and show whether they are. */
 #define EVEN_NS 500000.0
 
-/* Units are even to threads for which they took no further apart than this. */
-#define MARGIN_EVEN 1.3
-
-/*
- * And where a thread's share took but so much more or less, up to half of it: more chunks would cost that as well. And each
- * thread then has the same units again in the next run, which are in its caches.
- */
-#define SLACK_EVEN_NS 2000.0
-
 /* A batch is the last one if less than this would be left for each thread: another claim costs more than it evens out. */
 #define REST_NS 1500.0
 
@@ -402,10 +393,7 @@ void heartbeat(struct worker *w)
 /* Did a unit cost this thread about what it cost the last time? What differs by less is made up for (batch_next). */
 static bool is_as_known(const struct worker *w)
 {
-	double now = (double)w->pace.ns, known = w->plan->known.ns_per_unit * (double)w->pace.units;
-	double slack = known / 2 < SLACK_EVEN_NS ? known / 2 : SLACK_EVEN_NS;
-
-	return now < MARGIN_EVEN * known + slack && known < MARGIN_EVEN * now + slack;
+	return cost_is_as_known(w->pace.units, w->pace.ns, w->plan->known);
 }
 
 void heartbeat_leave(const struct worker *helper)

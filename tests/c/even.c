@@ -12,8 +12,8 @@
 
 enum { UNITS = 1024, RUN_NS = 30000 };
 
-static const char works[2], *work = &works[0];
-#define NAME cost_name(work, false)
+static const char work;
+#define NAME cost_name(&work, false)
 static uintptr_t times;	     /* divisions that take as long as a unit is to take */
 static volatile double sink; /* what could be stored here cannot be left out */
 
@@ -60,23 +60,12 @@ static void calibrate(void)
 	times = (uintptr_t)(RUN_NS / (best / 10000) / UNITS) + 1;
 }
 
-/* A quarter of all, most of it in the first half. In so short a run no thread does more than a few microseconds too much. */
-static int lopsided(void *start, void *end, void *arg)
-{
-	uintptr_t from = (uintptr_t)start, to = (uintptr_t)end, half = UNITS / 2;
-	uintptr_t before = (to < half ? to : half) - (from < half ? from : half);
-
-	(void)arg;
-	divide((3 * before + (to - from - before)) * times / 8);
-	return KTASK_RETURN_SUCCESS;
-}
-
 static struct ktask_report run(ktask_thread_func func)
 {
 	struct ktask_report report = KTASK_REPORT_INITIALIZER;
 	DEFINE_KTASK_CTL(ctl, func, NULL, 1);
 
-	ktask_ctl_set_identity(&ctl, work);
+	ktask_ctl_set_identity(&ctl, &work);
 	ktask_ctl_set_report(&ctl, &report);
 	CHECK(ktask_run(NULL, UNITS, &ctl) == KTASK_RETURN_SUCCESS);
 	return report;
@@ -129,14 +118,5 @@ int main(void)
 	for (struct ktask_report r = run(even); r.kr_threads != 2 || r.kr_chunks > 6; r = run(even))
 		;
 	what_varies_begins_small();
-
-	/* Time and again, that is: who was called an even one by chance is not for long. */
-	work = &works[1];
-	for (int in_a_row = 0; in_a_row < 16; in_a_row++) {
-		struct ktask_report r = run(lopsided);
-
-		if (r.kr_threads != 2 || r.kr_chunks > 4 || !(cost_recall(NAME).flags & COST_EVEN))
-			in_a_row = 0;
-	}
 	return 0;
 }

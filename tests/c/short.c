@@ -329,6 +329,19 @@ static void costs_may_vary(void)
 	CHECK((cost_recall(&work).flags & both) == both);
 }
 
+/* Within 1.3 times; and in so little that it does not matter, 2 us or half of it. */
+static void as_dear_as_known(void)
+{
+	const struct cost known = { .ns_per_unit = 10 };
+
+	CHECK(cost_is_as_known(10000, 131999, known) && !cost_is_as_known(10000, 132000, known));
+	CHECK(!cost_is_as_known(10000, 75384, known) && cost_is_as_known(10000, 75385, known));
+	CHECK(cost_is_as_known(400, 7199, known) && !cost_is_as_known(400, 7200, known));
+	CHECK(!cost_is_as_known(400, 1538, known) && cost_is_as_known(400, 1539, known));
+	CHECK(cost_is_as_known(100, 1799, known) && !cost_is_as_known(100, 1800, known)); /* half of what there is */
+	CHECK(cost_is_as_known(100, 385, known) && !cost_is_as_known(100, 384, known));
+}
+
 static int sleep_if(void *start, void *end, void *dear)
 {
 	struct timespec t = { .tv_nsec = 200000 };
@@ -447,6 +460,7 @@ int main(void)
 	small_costs();
 	costs_say_what_they_are();
 	costs_may_vary();
+	as_dear_as_known();
 	long_runs_are_not_always_taken_for_short_ones();
 	a_long_one_is_noticed();
 	many_tell_nothing_of_few();
