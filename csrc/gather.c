@@ -45,7 +45,7 @@ static void dismiss(struct team *team)
 			unanswered = clock_since(h->called_at, clock_ns()); /* perhaps by another thread */
 			PROBE2(helper__dismiss, team, h->id);
 			team_trace(team, KTASK_EVENT_DISMISS, h, h->called_at, h->called_at + unanswered, 0);
-			if (!h->newborn)
+			if (!h->newborn && !team->first)
 				price_unanswered(unanswered);
 			/* The helper may come at this very moment, and set it to 0: then one of the two is lost. */
 			unanswered += atomic_load_explicit(&h->unanswered_ns, memory_order_relaxed);

@@ -49,6 +49,12 @@ enum { TRY_AGAIN_RUNS = 16 };
  */
 #define MARGIN 1.25
 
+/*
+ * By this factor where the last run like it called one: a helper that is called often answers sooner than one that is called
+ * now and then. With the same margin for both, runs in between would stay alone for ever since they were alone, at a loss.
+ */
+#define MARGIN_AGAIN 1.2
+
 /* What would be worth a helper on most machines, if not on a busy one. */
 #define USUAL_PRICE_NS 30e3
 
@@ -127,12 +133,46 @@ static double calls_price(const struct plan *plan)
 	return CALLS_PER_HELPER * (double)plan->call_ns;
 }
 
+/* What a helper costs that is asleep and takes so long to answer, and one that waits awake. */
+static double price_cold(const struct plan *plan, double margin, uint64_t answer_ns)
+{
+	return margin * (double)(price_wake_ns() + answer_ns) + calls_price(plan);
+}
+
+static double price_warm(const struct plan *plan)
+{
+	return (double)price_warm_ns() + calls_price(plan);
+}
+
 /* What is gained by one more helper has to be more than this. */
 static double price(const struct plan *plan)
 {
-	double wake = pool_is_warm() ? (double)price_warm_ns() : MARGIN * (double)(price_wake_ns() + price_answer_ns());
+	return pool_is_warm() ? price_warm(plan) : price_cold(plan, MARGIN, price_answer_ns());
+}
 
-	return wake + calls_price(plan);
+/* Is it about as long as a wake costs, so that it would be worth one at some times, and not at others? */
+static bool is_in_question(const struct plan *plan, double ns)
+{
+	return ns > USUAL_PRICE_NS + calls_price(plan);
+}
+
+/* How much longer it takes than with a helper, if all went well. */
+static double lost_ns(const struct plan *plan, double ns)
+{
+	return (ns - price_cold(plan, MARGIN_AGAIN, price_hope_ns())) / 2;
+}
+
+/* For work that is known to take so long, that is. */
+static double price_for_known(const struct plan *plan, double ns)
+{
+	if (pool_is_warm())
+		return price_warm(plan);
+	if (price_on_trial() && is_in_question(plan, ns))
+		return ns;
+	if (plan->known.flags & COST_CALLED)
+		return price_cold(plan, MARGIN_AGAIN, price_again_ns());
+	/* Memory may deceive: what is not far above the price, and has been so once only, waits for the heartbeat. */
+	return price(plan) * (plan->known.flags & COST_CONFIRMED ? 1 : 2);
 }
 
 /* Is it not worth even a helper that waits awake? While none does, what is but just worth one is not worth earning one. */
@@ -161,7 +201,7 @@ HOT size_t heartbeat_ahead(const struct run *run, const struct ktask_node *node)
 	if (is_too_short(ns))
 		return node->kn_task_size;
 	/* In quick succession runs earn a helper together. And where chunks may end is for the cut to say. */
-	if (heartbeat_is_quick(run) || pool_is_warm() || ns >= price(plan) ||
+	if (heartbeat_is_quick(run) || pool_is_warm() || ns >= price_for_known(plan, ns) ||
 	    run->ctl.kc_iter_func != ktask_iter_range || run->ctl.kc_align > 1)
 		return 0;
 	least = ns / AHEAD_PARTS > plan->floor_ns ? ns / AHEAD_PARTS : plan->floor_ns;
@@ -192,19 +232,29 @@ static bool may_have_helper(const struct run *run)
 void heartbeat_end_ahead(const struct run *run, uint64_t now)
 {
 	const struct plan *plan = &run->plan;
+	size_t units = run->ahead.units;
 	uint64_t ns = clock_since(plan->begin, now);
-	double known = plan->known.ns_per_unit * (double)run->ahead.units;
-	bool helper;
+	double known = plan->known.ns_per_unit * (double)units;
+	bool helper, declined;
 
-	cost_learn(known_as(run), run->ahead.units, ns, plan->known);
 	if (is_too_short(known)) {
+		cost_learn(known_as(run), units, ns, plan->known);
 		if (ns > USUAL_WARM_NS && price_is_told(now))
 			price_doubt_warmth();
 		return;
 	}
 	helper = may_have_helper(run);
-	if (helper && known > USUAL_PRICE_NS + calls_price(plan))
-		price_doubt();
+	declined = helper && is_in_question(plan, known);
+	if (declined)
+		price_doubt(lost_ns(plan, known));
+	if (declined && plan->known.flags & COST_CALLED) {
+		struct cost cost = cost_measured(units, ns, plan->known);
+
+		cost.flags &= ~(unsigned)COST_CALLED;
+		cost_remember(known_as(run), cost, plan->known);
+	} else {
+		cost_learn(known_as(run), units, ns, plan->known);
+	}
 	short_runs.spent = helper ? ns : 0;
 	short_runs.end = now;
 }
@@ -276,9 +326,8 @@ static bool is_worth(struct worker *w, double ns_per_unit, double least_ns)
 		if (gain < least_ns) {
 			because(w, plan->reluctant ? KTASK_WHY_WAITED : KTASK_WHY_SHORT);
 			/* For the price of a wake alone, that is; and once in a run. */
-			if (gain > USUAL_PRICE_NS + calls_price(plan) && !plan->reluctant && w->thread == 0 &&
-			    !w->chunks)
-				price_doubt();
+			if (is_in_question(plan, gain) && !plan->reluctant && w->thread == 0 && !w->chunks)
+				price_doubt(lost_ns(plan, gain));
 			return false;
 		}
 		return true;
@@ -349,11 +398,12 @@ void heartbeat_begin(struct worker *caller)
 	if (caller->now - short_runs.end > QUICK_NS)
 		spent = short_runs.spent = 0;
 	run->team.hot = spent > 0;
+	run->team.first = ns_per_unit > 0 && !(plan->known.flags & COST_CALLED);
 	warm = pool_is_warm();
 	if (warm) {
 		plan->even = caller->pace.ns_per_unit > 0 && plan->known.flags & COST_EVEN && ns_per_unit > 0 &&
 			     ns_per_unit * (double)plan->cut.total < EVEN_NS;
-		least_ns = price(plan);
+		least_ns = price_warm(plan);
 	} else if (plan->known.flags & COST_VARIES && price(plan) > 0) {
 		because(caller, KTASK_WHY_SHORT);
 		return;
@@ -362,13 +412,14 @@ void heartbeat_begin(struct worker *caller)
 		short_runs.spent = 0;
 		least_ns = (double)price_warm_ns();
 	} else {
-		/* Memory may deceive: what is not far above the price, and has been so once only, waits for the heartbeat. */
-		least_ns = plan->known.flags & COST_CONFIRMED ? price(plan) : 2 * price(plan);
+		least_ns = price_for_known(plan, ns_per_unit * (double)plan->cut.total);
 	}
 	if (!is_worth(caller, ns_per_unit, least_ns))
 		return;
 	if (warm)
 		claim_ahead(caller);
+	else
+		price_tried();
 	call(caller, ns_per_unit);
 }
 
@@ -402,7 +453,7 @@ void heartbeat_leave(const struct worker *helper)
 		atomic_store_explicit(&helper->run->uneven, true, memory_order_relaxed);
 }
 
-/* What a run with helpers shows of its work. Do they wait for each other? Are units even, or those of one thread dearer? */
+/* What a run that called helpers shows of its work. Do they wait for each other? Are units even, or those of one thread dearer? */
 static void judge(const struct worker *caller, struct cost *cost)
 {
 	const struct run *run = caller->run;
@@ -410,6 +461,7 @@ static void judge(const struct worker *caller, struct cost *cost)
 	double all = cost->ns_per_unit * (double)plan->cut.total;
 
 	cost->flags &= ~(unsigned)COST_WAITS;
+	cost->flags |= COST_CALLED;
 	if (max_threads(run) < run->nr_holes)
 		cost->flags |= COST_WAITS;
 	/* In a long run each thread has had some of all units, unless it was cut in batches. */
@@ -431,6 +483,8 @@ void heartbeat_end(struct worker *caller)
 
 		if (!alone)
 			judge(caller, &cost);
+		else if (is_in_question(plan, plan->known.ns_per_unit * (double)plan->cut.total))
+			cost.flags &= ~(unsigned)COST_CALLED;
 		cost_remember(known_as(run), cost, plan->known);
 	}
 	if (alone && run->nr_holes > 1)

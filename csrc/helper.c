@@ -257,7 +257,7 @@ void *helper_main(void *arg)
 		} else {
 			if (answer <= PREEMPTED_NS / 2 && awake && price_is_told(now))
 				price_answered_awake(answer);
-			else if (answer > PREEMPTED_NS / 2 && !h->newborn)
+			else if (answer > PREEMPTED_NS / 2 && !h->newborn && !team->first)
 				price_answered(answer);
 			pthread_cleanup_push(helper_ends, h);
 			team->work(team, h->id, h->node, now);

@@ -22,19 +22,39 @@ enum { WARM_NS = 1200, WARM_ANSWERS = 10, USUAL_AWAKE_NS = (USUAL_WARM_NS - WARM
 /* The first measurement counts as much as the guess, the next a third, and so on down to one of so many. */
 enum { FIRST_TRUST = 2, MOST_WAKES = 8, MOST_ANSWERS = 16 };
 
-/* A doubt counts so many times less than a measurement would; if there may be one in each of many short runs, still less. */
-enum { DOUBT = 8, DOUBT_AWAKE = 256 };
+/*
+ * Runs that find the price too high cannot tell what it is now. What they may have lost adds up, and when it comes to what a
+ * trial costs, there is one: so trials cost no more than not making them might have. It is many calls in a row, since on a
+ * virtual machine a helper that is seldom called may take 0.2 ms to answer, time and again: as long as the host runs both CPUs
+ * by turns on one of its own, which it stops after ten or twenty such calls.
+ */
+enum { TRIAL_CALLS = 32 };
+
+/*
+ * What may be hoped is somewhat better than the first guess. Each trial brings it nearer, by one in so many, to what helpers
+ * take indeed; each run that would gain nothing even so makes it a little better again.
+ */
+enum { FIRST_HOPE_NS = FIRST_ANSWER_NS / 2, FADES = 4, GROWS = 8192 };
+
+/* A doubt of those that wait awake makes so many times less of the price. */
+enum { DOUBT_AWAKE = 256 };
 
 static struct {
 	_Atomic uint32_t wake_ns;
 	_Atomic uint32_t answer_ns;
+	_Atomic uint32_t last_ns; /* what the last answer took; LONGEST_NS: there was none */
+	_Atomic uint32_t hope_ns; /* what an answer may take, at best */
 	_Atomic uint32_t awake_ns;
 	_Atomic uint32_t wake_trust;   /* how much the mean counts against one measurement */
 	_Atomic uint32_t answer_trust; /* the same for the median */
+	_Atomic uint32_t lost_ns;      /* what runs may have lost since the last trial, */
+	_Atomic uint32_t trial;	       /* and calls that are left of it */
 	_Atomic bool fixed;
 } price = {
 	.wake_ns = FIRST_WAKE_NS,
 	.answer_ns = FIRST_ANSWER_NS,
+	.last_ns = FIRST_ANSWER_NS,
+	.hope_ns = FIRST_HOPE_NS,
 	.awake_ns = USUAL_AWAKE_NS,
 	.wake_trust = FIRST_TRUST,
 	.answer_trust = FIRST_TRUST,
@@ -59,6 +79,20 @@ HOT uint64_t price_wake_ns(void)
 HOT uint64_t price_answer_ns(void)
 {
 	return get(&price.answer_ns);
+}
+
+uint64_t price_again_ns(void)
+{
+	uint32_t answer = get(&price.answer_ns), last = get(&price.last_ns);
+
+	return last < answer ? last : answer;
+}
+
+uint64_t price_hope_ns(void)
+{
+	uint32_t answer = get(&price.answer_ns), hope = get(&price.hope_ns);
+
+	return hope < answer ? hope : answer;
 }
 
 HOT uint64_t price_warm_ns(void)
@@ -104,11 +138,13 @@ static void step_answer(bool up)
 
 void price_answered(uint64_t ns)
 {
+	set(&price.last_ns, ns < LONGEST_NS ? (uint32_t)ns : LONGEST_NS);
 	step_answer(ns > price_answer_ns());
 }
 
 void price_unanswered(uint64_t ns)
 {
+	set(&price.last_ns, LONGEST_NS);
 	if (ns > price_answer_ns())
 		step_answer(true);
 }
@@ -126,11 +162,34 @@ void price_answered_awake(uint64_t ns)
 		set(&price.awake_ns, old - step);
 }
 
-void price_doubt(void)
+void price_doubt(double lost_ns)
 {
-	uint32_t answer = get(&price.answer_ns);
+	double lost = lost_ns + get(&price.lost_ns);
+	uint32_t hope = get(&price.hope_ns);
 
-	set(&price.answer_ns, answer - answer / (DOUBT * get(&price.answer_trust)));
+	if (lost_ns <= 0) {
+		set(&price.hope_ns, hope - hope / GROWS);
+	} else if (lost < (double)TRIAL_CALLS * get(&price.wake_ns)) {
+		set(&price.lost_ns, (uint32_t)lost);
+	} else {
+		set(&price.lost_ns, 0);
+		set(&price.trial, TRIAL_CALLS);
+	}
+}
+
+bool price_on_trial(void)
+{
+	return get(&price.trial) > 0;
+}
+
+void price_tried(void)
+{
+	uint32_t trial = get(&price.trial);
+
+	if (trial)
+		set(&price.trial, trial - 1);
+	if (trial == 1)
+		set(&price.hope_ns, (uint32_t)((price_hope_ns() * (FADES - 1) + price_again_ns()) / FADES));
 }
 
 void price_doubt_warmth(void)
@@ -146,4 +205,6 @@ void price_fix(uint32_t wake_ns)
 	atomic_store_explicit(&price.fixed, true, memory_order_relaxed);
 	atomic_store_explicit(&price.wake_ns, wake_ns, memory_order_relaxed);
 	atomic_store_explicit(&price.answer_ns, wake_ns, memory_order_relaxed);
+	atomic_store_explicit(&price.last_ns, wake_ns, memory_order_relaxed);
+	atomic_store_explicit(&price.trial, 0, memory_order_relaxed);
 }

@@ -10,6 +10,10 @@
 uint64_t price_wake_ns(void);
 uint64_t price_answer_ns(void);
 
+/* How long it takes where the last run has called one, too: no longer than that one took. And how long it may take, at best. */
+uint64_t price_again_ns(void);
+uint64_t price_hope_ns(void);
+
 /*
  * What a run has to last for the call of a helper that waits awake to gain: from how long such helpers take to answer.
  * USUAL_WARM_NS is what that comes to on most machines, and is assumed at first.
@@ -29,10 +33,14 @@ void price_answered_awake(uint64_t ns);
 void price_unanswered(uint64_t ns);
 
 /*
- * A run did without helpers since they are so slow to answer, or so they were where they wait awake. As that keeps it from
- * finding out whether they still are, what was measured counts a little less each time.
+ * A run did without helpers since they are so slow to answer, and has lost so much if one would have taken what may be hoped; 0
+ * or less: nothing. Now and then helpers are on trial: called whatever the price. Who has called one then tells.
  */
-void price_doubt(void);
+void price_doubt(double lost_ns);
+bool price_on_trial(void);
+void price_tried(void);
+
+/* The same for those that wait awake: what was measured counts a little less each time. */
 void price_doubt_warmth(void);
 
 /*

@@ -25,6 +25,7 @@ void team_init(struct team *team, team_work *work, unsigned max)
 	team->max = max;
 	team->shares_lock = false;
 	team->hot = false;
+	team->first = false;
 	team->forks = pool_forks();
 	team->enrolled = false;
 	team->seated = false;

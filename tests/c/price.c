@@ -53,29 +53,88 @@ static void median_stays(void)
 	CHECK(price_answer_ns() >= 20000 && price_answer_ns() < 500000);
 }
 
-/* What was dear is tried again, sooner if it is but a guess. */
-static unsigned doubts(uint64_t until)
+/* How many runs that may have lost so much there are until there is a trial. */
+static unsigned doubts(double lost_ns)
 {
 	unsigned n = 0;
 
-	while (price_answer_ns() > until && n < 10000) {
-		price_doubt();
+	while (!price_on_trial()) {
+		price_doubt(lost_ns);
 		n++;
 	}
 	return n;
 }
 
-static void doubt_grows(void)
+static unsigned trial(uint64_t answer_ns)
 {
-	unsigned guessed = doubts(25000), measured;
+	unsigned n = 0;
 
-	for (int i = 0; i < 100; i++) {
-		price_woke(15000);
-		price_answered(i % 2 ? 40000 : 60000);
+	for (; price_on_trial(); n++) {
+		price_tried();
+		if (answer_ns)
+			price_answered(answer_ns);
+		else
+			price_unanswered(1000000);
 	}
-	measured = doubts(25000);
-	CHECK(guessed > 4 && guessed < 20);
-	CHECK(measured > 4 * guessed && measured < 200);
+	return n;
+}
+
+/* A trial costs no more than what may have been lost without. */
+static void what_is_lost_pays_for_trials(void)
+{
+	for (int i = 0; i < 100; i++)
+		price_woke(15000);
+	for (int lost = 20000; lost > 200; lost /= 2) {
+		unsigned runs = doubts(lost), calls = trial(50000);
+
+		CHECK(runs * lost >= (calls - 1) * 15000 && runs * lost <= (calls + 3) * 15000);
+		CHECK(calls > 25); /* it takes so many for the host to notice */
+	}
+}
+
+static void hope_fades_in_vain(void)
+{
+	uint64_t first = price_hope_ns(), before;
+
+	CHECK(first < 50000);
+	doubts(10000);
+	trial(0);
+	CHECK(price_answer_ns() > 100000 && price_again_ns() > 100000);
+	CHECK(price_hope_ns() > first + (price_again_ns() - first) / 5);
+	CHECK(price_hope_ns() < first + (price_again_ns() - first) / 3);
+	for (int i = 0; i < 20; i++) {
+		before = price_hope_ns();
+		doubts(10000);
+		trial(0);
+		CHECK(price_hope_ns() > before && price_hope_ns() <= price_answer_ns());
+	}
+}
+
+static void hope_grows(void)
+{
+	uint64_t before = price_hope_ns();
+
+	for (int i = 0; i < 8192; i++)
+		price_doubt(0);
+	CHECK(!price_on_trial());
+	CHECK(price_hope_ns() < before / 2 && price_hope_ns() > before / 4);
+}
+
+static void what_is_hoped_may_come_true(void)
+{
+	for (int i = 0; i < 100; i++)
+		price_unanswered(1000000);
+	doubts(10000);
+	trial(10000);
+	CHECK(price_answer_ns() > 20000); /* a median takes its time */
+	CHECK(price_again_ns() == 10000 && price_hope_ns() <= 25000);
+	price_answered(30000);
+	CHECK(price_again_ns() == 30000);
+	for (int i = 0; i < 100; i++)
+		price_answered(10000);
+	CHECK(price_hope_ns() == price_answer_ns() && price_answer_ns() < 11000);
+	price_answered(30000);
+	CHECK(price_again_ns() == price_answer_ns());
 }
 
 static void answered_awake(uint64_t ns, int times)
@@ -123,8 +182,9 @@ static void fixed_stays(void)
 	price_answered(1000);
 	price_unanswered(1000);
 	price_answered_awake(100000);
-	price_doubt();
+	price_doubt(1000000);
 	price_doubt_warmth();
+	CHECK(!price_on_trial() && price_again_ns() == 0);
 	CHECK(price_wake_ns() == 0 && price_answer_ns() == 0 && price_warm_ns() == warm);
 }
 
@@ -134,7 +194,10 @@ int main(void)
 	in_child(or_the_other_way);
 	in_child(outliers_say_little);
 	in_child(median_stays);
-	in_child(doubt_grows);
+	in_child(what_is_lost_pays_for_trials);
+	in_child(hope_fades_in_vain);
+	in_child(hope_grows);
+	in_child(what_is_hoped_may_come_true);
 	in_child(awake_ones_differ);
 	in_child(some_are_told);
 	in_child(fixed_stays);

@@ -5,6 +5,7 @@
  */
 #include "check.h"
 
+#include <sched.h>
 #include <stdbool.h>
 #include <time.h>
 
@@ -296,8 +297,8 @@ static void costs_say_what_they_are(void)
 	for (size_t units = 1; units <= 100; units++) {
 		cost_remember(&work, cost_measured(units, 1000003, unknown), unknown);
 		CHECK(!(cost_recall(&work).flags & COST_ROUGH) && !(cost_recall(&work).flags & COST_CONFIRMED));
-		CHECK(cost_recall(&work).ns_per_unit > 999990.0 / (double)units);
-		CHECK(cost_recall(&work).ns_per_unit < 1000010.0 / (double)units);
+		CHECK(cost_recall(&work).ns_per_unit > 999980.0 / (double)units);
+		CHECK(cost_recall(&work).ns_per_unit < 1000020.0 / (double)units);
 	}
 }
 
@@ -422,10 +423,13 @@ static void many_tell_nothing_of_few(void)
 		CHECK(cost_recall(cost_name(&identities[i], false)).ns_per_unit > 0);
 		CHECK(cost_recall(few(&identities[i])).ns_per_unit == 0);
 		CHECK(ktask_run(NULL, 64, &ctl) == 0);
-		CHECK(cost_recall(few(&identities[i])).ns_per_unit > 0);
 		called += report.kr_called;
+		sched_yield();			    /* for a helper on its way home */
+		ktask_ctl_set_max_threads(&ctl, 1); /* or a helper may do all, and the caller learns nothing */
+		CHECK(ktask_run(NULL, 64, &ctl) == 0);
+		CHECK(cost_recall(few(&identities[i])).ns_per_unit > 0);
 	}
-	CHECK(called > 0 || ktask_max_threads() == 1); /* unless the machine is full; but not all the time */
+	CHECK(called > 0 || ktask_max_threads() == 1); /* unless it is still on its way; but not all the time */
 }
 
 /* But a few that are long tell something of many; and those are then remembered apart. */
@@ -447,6 +451,7 @@ static void few_tell_something_of_many(void)
 
 int main(void)
 {
+	setenv("KTASK_RETREAT", "off", 1); /* whoever else is on the CPUs */
 	one_call_does_it();
 	iterators_are_asked_once();
 	failures_undo_nothing();
