@@ -344,7 +344,7 @@ void pace_update(struct pace *pace, size_t units, uint64_t ns)
  * An entry is one word: the high half tells whose, the low half is the cost as a float, whose last bits are the flags. A torn
  * entry is therefore impossible, and relaxed order is enough.
  */
-enum { COST_BITS = 10, FLAGS = 127 };
+enum { COST_BITS = 10, FLAGS = 63 };
 
 /* Costs no further apart than this are the same. */
 #define ABOUT 0.125
@@ -422,10 +422,7 @@ HOT struct cost cost_recall(const void *name)
 	return cost;
 }
 
-/* What may differ from run to run where the work is the same. */
-enum { FLEETING = COST_EVEN | COST_CALLED };
-
-/* Is it what is known already, but perhaps for what is FLEETING? A rough measure is news only where it is less, or the first. */
+/* Is it what is known already, but perhaps for COST_EVEN? A rough measure is news only where it is less, or the first. */
 static bool is_known(struct cost cost, struct cost known)
 {
 	if (known.ns_per_unit == 0 || (cost.flags ^ known.flags) & (COST_WAITS | COST_DECEIVED | COST_VARIES) ||
@@ -442,7 +439,7 @@ static bool is_known(struct cost cost, struct cost known)
  */
 static struct cost confirmed(struct cost cost, struct cost known)
 {
-	if ((cost.flags ^ known.flags) & ~(unsigned)(COST_CONFIRMED | FLEETING) || cost.flags & COST_ROUGH ||
+	if ((cost.flags ^ known.flags) & ~(unsigned)(COST_CONFIRMED | COST_EVEN) || cost.flags & COST_ROUGH ||
 	    cost.ns_per_unit < known.ns_per_unit || cost.ns_per_unit > known.ns_per_unit * MORE)
 		return cost;
 	cost.ns_per_unit = known.ns_per_unit * (1 + ABOUT / 2);
@@ -457,7 +454,7 @@ HOT void cost_remember(const void *name, struct cost cost, struct cost known)
 	float ns;
 
 	if (is_known(cost, known)) {
-		cost.flags = (known.flags & ~(unsigned)FLEETING) | (cost.flags & FLEETING) |
+		cost.flags = (known.flags & ~(unsigned)COST_EVEN) | (cost.flags & COST_EVEN) |
 			     (cost.flags & COST_ROUGH ? 0 : COST_CONFIRMED);
 		if (cost.flags == known.flags)
 			return;

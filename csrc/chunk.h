@@ -123,7 +123,6 @@ enum {
 	COST_EVEN = 8,	    /* to all threads of a short run units cost about the same */
 	COST_DECEIVED = 16, /* a run took much longer than the one before had told, not long ago; */
 	COST_VARIES = 32,   /* and so did another one soon after: what seems short may be long as well */
-	COST_CALLED = 64,   /* the last run that was about as long as a helper's price called one */
 };
 
 /* Where chunks can be no more than this, units may be long, and those of unknown cost are taken to be. */

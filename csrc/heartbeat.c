@@ -50,8 +50,8 @@ enum { TRY_AGAIN_RUNS = 16 };
 #define MARGIN 1.25
 
 /*
- * By this factor where the last run like it called one: a helper that is called often answers sooner than one that is called
- * now and then. With the same margin for both, runs in between would stay alone for ever since they were alone, at a loss.
+ * By this factor where the last one called a helper: one that is called often answers sooner than one that is called now and
+ * then. With the same margin for both, runs in between would stay alone for ever since they were alone, at a loss.
  */
 #define MARGIN_AGAIN 1.2
 
@@ -81,6 +81,9 @@ static THREAD_LOCAL struct {
 	uint64_t end;	/* of the last one */
 	uint64_t spent; /* on all of them */
 } short_runs;
+
+/* Did the last run of this thread that would gain by a helper, if these answer as soon as may be hoped, call one? */
+static THREAD_LOCAL bool called_last;
 
 const void *run_identity(const struct run *run)
 {
@@ -150,29 +153,43 @@ static double price(const struct plan *plan)
 	return pool_is_warm() ? price_warm(plan) : price_cold(plan, MARGIN, price_answer_ns());
 }
 
-/* Is it about as long as a wake costs, so that it would be worth one at some times, and not at others? */
+/* Is work about as long as a wake costs, so that it would be worth one at some times, and not at others? */
 static bool is_in_question(const struct plan *plan, double ns)
 {
 	return ns > USUAL_PRICE_NS + calls_price(plan);
 }
 
-/* How much longer it takes than with a helper, if all went well. */
-static double lost_ns(const struct plan *plan, double ns)
+/* How much sooner it ends with a helper that takes so long to answer. */
+static double gain_ns(const struct plan *plan, double ns, uint64_t answer_ns)
 {
-	return (ns - price_cold(plan, MARGIN_AGAIN, price_hope_ns())) / 2;
+	return (ns - price_cold(plan, MARGIN_AGAIN, answer_ns)) / 2;
 }
 
-/* For work that is known to take so long, that is. */
-static double price_for_known(const struct plan *plan, double ns)
+/* The price of a helper for work that is known to take so long. */
+static double price_for_known(const struct run *run, double ns)
 {
+	const struct plan *plan = &run->plan;
+	double cold;
+
 	if (pool_is_warm())
 		return price_warm(plan);
-	if (price_on_trial() && is_in_question(plan, ns))
+	if (price_on_trial() && is_in_question(plan, ns) && run->ctl.kc_max_threads != 1 && pool_most_helpers() > 0)
 		return ns;
-	if (plan->known.flags & COST_CALLED)
-		return price_cold(plan, MARGIN_AGAIN, price_again_ns());
+	cold = called_last ? price_cold(plan, MARGIN_AGAIN, price_again_ns()) : price(plan);
 	/* Memory may deceive: what is not far above the price, and has been so once only, waits for the heartbeat. */
-	return price(plan) * (plan->known.flags & COST_CONFIRMED ? 1 : 2);
+	return plan->known.flags & COST_CONFIRMED ? cold : 2 * cold;
+}
+
+/* It has done without a helper since they are so dear, or so it seems. */
+static void decline(const struct plan *plan, double ns)
+{
+	double lost = gain_ns(plan, ns, price_hope_ns());
+
+	if (!is_in_question(plan, ns) || plan->known.flags & COST_VARIES)
+		return;
+	if (lost > 0)
+		called_last = false;
+	price_doubt(lost);
 }
 
 /* Is it not worth even a helper that waits awake? While none does, what is but just worth one is not worth earning one. */
@@ -201,7 +218,7 @@ HOT size_t heartbeat_ahead(const struct run *run, const struct ktask_node *node)
 	if (is_too_short(ns))
 		return node->kn_task_size;
 	/* In quick succession runs earn a helper together. And where chunks may end is for the cut to say. */
-	if (heartbeat_is_quick(run) || pool_is_warm() || ns >= price_for_known(plan, ns) ||
+	if (heartbeat_is_quick(run) || pool_is_warm() || ns >= price_for_known(run, ns) ||
 	    run->ctl.kc_iter_func != ktask_iter_range || run->ctl.kc_align > 1)
 		return 0;
 	least = ns / AHEAD_PARTS > plan->floor_ns ? ns / AHEAD_PARTS : plan->floor_ns;
@@ -232,29 +249,19 @@ static bool may_have_helper(const struct run *run)
 void heartbeat_end_ahead(const struct run *run, uint64_t now)
 {
 	const struct plan *plan = &run->plan;
-	size_t units = run->ahead.units;
 	uint64_t ns = clock_since(plan->begin, now);
-	double known = plan->known.ns_per_unit * (double)units;
-	bool helper, declined;
+	double known = plan->known.ns_per_unit * (double)run->ahead.units;
+	bool helper;
 
+	cost_learn(known_as(run), run->ahead.units, ns, plan->known);
 	if (is_too_short(known)) {
-		cost_learn(known_as(run), units, ns, plan->known);
 		if (ns > USUAL_WARM_NS && price_is_told(now))
 			price_doubt_warmth();
 		return;
 	}
 	helper = may_have_helper(run);
-	declined = helper && is_in_question(plan, known);
-	if (declined)
-		price_doubt(lost_ns(plan, known));
-	if (declined && plan->known.flags & COST_CALLED) {
-		struct cost cost = cost_measured(units, ns, plan->known);
-
-		cost.flags &= ~(unsigned)COST_CALLED;
-		cost_remember(known_as(run), cost, plan->known);
-	} else {
-		cost_learn(known_as(run), units, ns, plan->known);
-	}
+	if (helper)
+		decline(plan, known);
 	short_runs.spent = helper ? ns : 0;
 	short_runs.end = now;
 }
@@ -325,9 +332,6 @@ static bool is_worth(struct worker *w, double ns_per_unit, double least_ns)
 
 		if (gain < least_ns) {
 			because(w, plan->reluctant ? KTASK_WHY_WAITED : KTASK_WHY_SHORT);
-			/* For the price of a wake alone, that is; and once in a run. */
-			if (is_in_question(plan, gain) && !plan->reluctant && w->thread == 0 && !w->chunks)
-				price_doubt(lost_ns(plan, gain));
 			return false;
 		}
 		return true;
@@ -335,12 +339,13 @@ static bool is_worth(struct worker *w, double ns_per_unit, double least_ns)
 	return plan->few;
 }
 
-/* Calls a helper if one may be had. */
-static void call(struct worker *w, double ns_per_unit)
+/* Calls a helper. False: there is none to be had. */
+static bool call(struct worker *w, double ns_per_unit)
 {
 	struct run *run = w->run;
 	const struct plan *plan = w->plan;
 	unsigned turn;
+	bool called;
 
 	atomic_store_explicit(&run->ns_per_unit, (float)ns_per_unit, memory_order_relaxed);
 	turn = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) + 1;
@@ -348,11 +353,15 @@ static void call(struct worker *w, double ns_per_unit)
 		run->published = *plan;
 	w->now = team_call(&run->team, cut_node_in_turn(&plan->cut, turn)); /* what that took is not the next chunk's */
 	w->refused = w->now == TEAM_REFUSED;
-	if (w->now <= TEAM_NONE_IDLE) {
+	called = w->now > TEAM_NONE_IDLE;
+	if (!called) {
 		because(w, KTASK_WHY_NONE_FREE);
 		w->now = clock_ns();
 	}
+	if (w->refused)
+		price_untried();
 	w->called_at = w->now;
+	return called;
 }
 
 /*
@@ -398,7 +407,6 @@ void heartbeat_begin(struct worker *caller)
 	if (caller->now - short_runs.end > QUICK_NS)
 		spent = short_runs.spent = 0;
 	run->team.hot = spent > 0;
-	run->team.first = ns_per_unit > 0 && !(plan->known.flags & COST_CALLED);
 	warm = pool_is_warm();
 	if (warm) {
 		plan->even = caller->pace.ns_per_unit > 0 && plan->known.flags & COST_EVEN && ns_per_unit > 0 &&
@@ -412,15 +420,14 @@ void heartbeat_begin(struct worker *caller)
 		short_runs.spent = 0;
 		least_ns = (double)price_warm_ns();
 	} else {
-		least_ns = price_for_known(plan, ns_per_unit * (double)plan->cut.total);
+		least_ns = price_for_known(run, ns_per_unit * (double)plan->cut.total);
 	}
 	if (!is_worth(caller, ns_per_unit, least_ns))
 		return;
 	if (warm)
 		claim_ahead(caller);
-	else
+	if (call(caller, ns_per_unit) && !warm)
 		price_tried();
-	call(caller, ns_per_unit);
 }
 
 static void call_if_worth(struct worker *w)
@@ -453,7 +460,7 @@ void heartbeat_leave(const struct worker *helper)
 		atomic_store_explicit(&helper->run->uneven, true, memory_order_relaxed);
 }
 
-/* What a run that called helpers shows of its work. Do they wait for each other? Are units even, or those of one thread dearer? */
+/* What a run with helpers shows of its work. Do they wait for each other? Are units even, or those of one thread dearer? */
 static void judge(const struct worker *caller, struct cost *cost)
 {
 	const struct run *run = caller->run;
@@ -461,7 +468,6 @@ static void judge(const struct worker *caller, struct cost *cost)
 	double all = cost->ns_per_unit * (double)plan->cut.total;
 
 	cost->flags &= ~(unsigned)COST_WAITS;
-	cost->flags |= COST_CALLED;
 	if (max_threads(run) < run->nr_holes)
 		cost->flags |= COST_WAITS;
 	/* In a long run each thread has had some of all units, unless it was cut in batches. */
@@ -472,20 +478,30 @@ static void judge(const struct worker *caller, struct cost *cost)
 		cost->flags |= COST_EVEN;
 }
 
+bool heartbeat_is_first(const struct plan *plan)
+{
+	return plan->known.ns_per_unit > 0 && !called_last;
+}
+
 void heartbeat_end(struct worker *caller)
 {
 	struct run *run = caller->run;
 	const struct plan *plan = &run->plan;
 	bool alone = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) == 0;
+	double known = plan->known.ns_per_unit * (double)plan->cut.total;
 
 	if (caller->pace.units) {
 		struct cost cost = cost_measured(caller->pace.units, caller->pace.ns, plan->known);
 
 		if (!alone)
 			judge(caller, &cost);
-		else if (is_in_question(plan, plan->known.ns_per_unit * (double)plan->cut.total))
-			cost.flags &= ~(unsigned)COST_CALLED;
 		cost_remember(known_as(run), cost, plan->known);
+	}
+	if (alone && caller->why == KTASK_WHY_SHORT) {
+		decline(plan, known);
+	} else if (!alone && is_in_question(plan, known)) {
+		called_last = true;
+		price_gained(gain_ns(plan, known, price_again_ns()));
 	}
 	if (alone && run->nr_holes > 1)
 		short_runs.spent += caller->now - plan->begin;

@@ -131,22 +131,25 @@ static void sleep_until_woken(struct helper *h, uint32_t word)
 	}
 }
 
-/* Steps 4 and 5. Was it awake when it was called, and looking? */
-static bool await_call(struct helper *h)
+/* What it did when it was called: something else, or it waited awake, or slept. */
+enum found { BUSY, LOOKING, ASLEEP };
+
+/* Steps 4 and 5. */
+static enum found await_call(struct helper *h)
 {
-	for (bool awake = false;;) {
+	for (enum found found = BUSY;;) {
 		uint32_t word = atomic_load_explicit(&h->word, memory_order_relaxed);
 
 		if (word & CALLED) {
 			if (atomic_compare_exchange_strong_explicit(&h->word, &word,
 								    (word & ~(uint32_t)(STATE | CALLED)) | RUNNING,
 								    memory_order_acq_rel, memory_order_relaxed))
-				return awake;
+				return found;
 		} else if ((word & STATE) == LINGERING) {
-			awake = linger(h);
+			found = linger(h) ? LOOKING : BUSY;
 		} else {
 			sleep_until_woken(h, word);
-			awake = false;
+			found = ASLEEP;
 		}
 	}
 }
@@ -235,7 +238,8 @@ void *helper_main(void *arg)
 	for (;;) {
 		struct team *team;
 		uint64_t now, answer;
-		bool awake = await_call(h), forward;
+		enum found found = await_call(h);
+		bool forward;
 
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
 		now = clock_ns();
@@ -251,14 +255,14 @@ void *helper_main(void *arg)
 			change_nice(h, team->nice);
 		PROBE3(helper__come, team, h->id, answer);
 		team_trace(team, KTASK_EVENT_CALL, h, h->called_at, h->called_at + answer, 0);
+		if (found == LOOKING && answer <= PREEMPTED_NS / 2 && price_is_told(now))
+			price_answered_awake(answer);
+		else if (found == ASLEEP && !h->newborn && !team->first)
+			price_answered(answer);
 		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now) &&
 		    !waited_for_its_own(team, now)) {
 			go_home(h, team, now);
 		} else {
-			if (answer <= PREEMPTED_NS / 2 && awake && price_is_told(now))
-				price_answered_awake(answer);
-			else if (answer > PREEMPTED_NS / 2 && !h->newborn && !team->first)
-				price_answered(answer);
 			pthread_cleanup_push(helper_ends, h);
 			team->work(team, h->id, h->node, now);
 			pthread_cleanup_pop(0);

@@ -35,8 +35,8 @@ struct team {
 	int home;		   /* the caller's node, */
 	int caller_cpu;		   /* and its CPU, which helpers keep away from */
 	bool enrolled;
-	bool hot; /* the caller makes short runs in quick succession: helpers had better linger */
-	bool first; /* the last run like it called none: how late these are says little of how late they would be if it did */
+	bool hot;   /* the caller makes short runs in quick succession: helpers had better linger */
+	bool first; /* the last run called none: how late these are says little of how late they would be if it had */
 	bool shares_lock; /* the work of all is done under one lock, in part; helpers then have */
 	int nice;	  /* the caller's nice, if they are privileged */
 	bool seated;	  /* the caller has a seat, or needs none: */

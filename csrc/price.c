@@ -23,18 +23,18 @@ enum { WARM_NS = 1200, WARM_ANSWERS = 10, USUAL_AWAKE_NS = (USUAL_WARM_NS - WARM
 enum { FIRST_TRUST = 2, MOST_WAKES = 8, MOST_ANSWERS = 16 };
 
 /*
- * Runs that find the price too high cannot tell what it is now. What they may have lost adds up, and when it comes to what a
- * trial costs, there is one: so trials cost no more than not making them might have. It is many calls in a row, since on a
- * virtual machine a helper that is seldom called may take 0.2 ms to answer, time and again: as long as the host runs both CPUs
- * by turns on one of its own, which it stops after ten or twenty such calls.
+ * Runs that find the price too high cannot tell what it is now. A trial does: so many calls, whatever the price. It is paid by
+ * what was gained by calls before, and by what such runs may lose; so trials cost no more than calls are worth. They are many
+ * calls in a row, since on a virtual machine a helper that is seldom called may take 0.2 ms to answer, time and again: as long
+ * as the host runs both CPUs by turns on one of its own, which it stops after ten or twenty such calls.
  */
 enum { TRIAL_CALLS = 32 };
 
 /*
- * What may be hoped is somewhat better than the first guess. Each trial brings it nearer, by one in so many, to what helpers
- * take indeed; each run that would gain nothing even so makes it a little better again.
+ * What may be hoped is at first the guess. Each trial brings it nearer, by one in so many, to what helpers take indeed; each run
+ * that would gain nothing even so makes it better again, by one in so many times the trust in what is known.
  */
-enum { FIRST_HOPE_NS = FIRST_ANSWER_NS / 2, FADES = 4, GROWS = 8192 };
+enum { FADES = 8, GROWS = 512 };
 
 /* A doubt of those that wait awake makes so many times less of the price. */
 enum { DOUBT_AWAKE = 256 };
@@ -47,14 +47,15 @@ static struct {
 	_Atomic uint32_t awake_ns;
 	_Atomic uint32_t wake_trust;   /* how much the mean counts against one measurement */
 	_Atomic uint32_t answer_trust; /* the same for the median */
-	_Atomic uint32_t lost_ns;      /* what runs may have lost since the last trial, */
-	_Atomic uint32_t trial;	       /* and calls that are left of it */
+	_Atomic uint32_t saved_ns;     /* for the next trial, */
+	_Atomic uint32_t trial;	       /* and calls that are left of this one */
 	_Atomic bool fixed;
 } price = {
 	.wake_ns = FIRST_WAKE_NS,
 	.answer_ns = FIRST_ANSWER_NS,
 	.last_ns = FIRST_ANSWER_NS,
-	.hope_ns = FIRST_HOPE_NS,
+	.hope_ns = FIRST_ANSWER_NS,
+	.saved_ns = TRIAL_CALLS * FIRST_WAKE_NS,
 	.awake_ns = USUAL_AWAKE_NS,
 	.wake_trust = FIRST_TRUST,
 	.answer_trust = FIRST_TRUST,
@@ -144,7 +145,8 @@ void price_answered(uint64_t ns)
 
 void price_unanswered(uint64_t ns)
 {
-	set(&price.last_ns, LONGEST_NS);
+	if (ns > get(&price.last_ns))
+		set(&price.last_ns, LONGEST_NS);
 	if (ns > price_answer_ns())
 		step_answer(true);
 }
@@ -162,17 +164,29 @@ void price_answered_awake(uint64_t ns)
 		set(&price.awake_ns, old - step);
 }
 
+/* What a trial costs that shows nothing new: the wakes. */
+static double trial_ns(void)
+{
+	return (double)TRIAL_CALLS * get(&price.wake_ns);
+}
+
+void price_gained(double ns)
+{
+	double saved = get(&price.saved_ns) + (ns > 0 ? ns : 0);
+
+	set(&price.saved_ns, (uint32_t)(saved < trial_ns() ? saved : trial_ns()));
+}
+
 void price_doubt(double lost_ns)
 {
-	double lost = lost_ns + get(&price.lost_ns);
-	uint32_t hope = get(&price.hope_ns);
+	uint32_t hope = get(&price.hope_ns), step = hope / (GROWS * get(&price.answer_trust)) + 1;
 
 	if (lost_ns <= 0) {
-		set(&price.hope_ns, hope - hope / GROWS);
-	} else if (lost < (double)TRIAL_CALLS * get(&price.wake_ns)) {
-		set(&price.lost_ns, (uint32_t)lost);
+		set(&price.hope_ns, hope > step ? hope - step : 0);
+	} else if (get(&price.saved_ns) + lost_ns < trial_ns()) {
+		price_gained(lost_ns);
 	} else {
-		set(&price.lost_ns, 0);
+		set(&price.saved_ns, 0);
 		set(&price.trial, TRIAL_CALLS);
 	}
 }
@@ -182,14 +196,27 @@ bool price_on_trial(void)
 	return get(&price.trial) > 0;
 }
 
+/* Also where it was cut short, since no helper may be had: who wants their CPUs may be there for long. */
+static void end_trial(void)
+{
+	set(&price.trial, 0);
+	set(&price.hope_ns, (uint32_t)((price_hope_ns() * (FADES - 1) + price_again_ns()) / FADES));
+}
+
 void price_tried(void)
 {
 	uint32_t trial = get(&price.trial);
 
-	if (trial)
+	if (trial > 1)
 		set(&price.trial, trial - 1);
-	if (trial == 1)
-		set(&price.hope_ns, (uint32_t)((price_hope_ns() * (FADES - 1) + price_again_ns()) / FADES));
+	else if (trial)
+		end_trial();
+}
+
+void price_untried(void)
+{
+	if (price_on_trial())
+		end_trial();
 }
 
 void price_doubt_warmth(void)

@@ -33,12 +33,15 @@ void price_answered_awake(uint64_t ns);
 void price_unanswered(uint64_t ns);
 
 /*
- * A run did without helpers since they are so slow to answer, and has lost so much if one would have taken what may be hoped; 0
- * or less: nothing. Now and then helpers are on trial: called whatever the price. Who has called one then tells.
+ * A run has gained so much by calling one; or it did without since they are so slow to answer, and has lost so much if one would
+ * have answered as soon as may be hoped (0 or less: nothing). These pay for trials, in which helpers are called whatever the
+ * price: each such call is told, or that there was none to be had.
  */
+void price_gained(double ns);
 void price_doubt(double lost_ns);
 bool price_on_trial(void);
 void price_tried(void);
+void price_untried(void);
 
 /* The same for those that wait awake: what was measured counts a little less each time. */
 void price_doubt_warmth(void);

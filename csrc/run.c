@@ -285,6 +285,7 @@ static void prepare(struct run *run, struct chunk *holes)
 	atomic_init(&run->ns_per_unit, 0);
 	team_init(&run->team, help, run->nr_holes - 1);
 	run->team.shares_lock = plan->shares_lock = run->ctl.kc_shares_lock != 0;
+	run->team.first = heartbeat_is_first(plan);
 	plan->trace = run->ahead.chunks ? NULL : trace_enter(); /* of half a run nothing is recorded */
 	run->team.trace = plan->trace;
 	plan->own_trace = run->ctl.kc_trace;

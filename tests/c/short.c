@@ -297,8 +297,8 @@ static void costs_say_what_they_are(void)
 	for (size_t units = 1; units <= 100; units++) {
 		cost_remember(&work, cost_measured(units, 1000003, unknown), unknown);
 		CHECK(!(cost_recall(&work).flags & COST_ROUGH) && !(cost_recall(&work).flags & COST_CONFIRMED));
-		CHECK(cost_recall(&work).ns_per_unit > 999980.0 / (double)units);
-		CHECK(cost_recall(&work).ns_per_unit < 1000020.0 / (double)units);
+		CHECK(cost_recall(&work).ns_per_unit > 999990.0 / (double)units);
+		CHECK(cost_recall(&work).ns_per_unit < 1000010.0 / (double)units);
 	}
 }
 
