@@ -39,21 +39,23 @@ static void plain_threads(size_t n, thread_func func, void *arg)
 
 enum { LEAST = 256 }; // pages: 1 MiB
 
+static const uint64_t AGAIN_NS = 200000000; // what is not fresh is measured so often
+
 // `fresh` bytes are mapped anew before each call; that, and giving them back, is not measured.
 static void measure(const char *workload, size_t n, thread_func func, arrays *arg, size_t fresh, bool backwards)
 {
-	for (int turn = 0; turn < 2; turn++) {
+	for (int turn = 0; turn < (fresh ? 4 : 2); turn++) {
 		way serial{ [=] { call(func, 0, n, arg); } };
 		way team{ [=] { parallel(n, LEAST, func, arg); } };
 		way ideal{ [=] { plain_threads(n, func, arg); } };
 		std::vector<way *> ways = { &serial, &team, &ideal };
 
-		if (backwards != (turn == 1))
+		if (backwards != (turn % 2 == 1))
 			std::reverse(ways.begin(), ways.end());
 		for (way *w : ways) {
 			if (fresh)
 				arg->a = memory_new(fresh);
-			block(*w, 0, 0);
+			block(*w, fresh ? 0 : AGAIN_NS, 0);
 			if (fresh)
 				munmap(arg->a, fresh);
 		}

@@ -50,8 +50,8 @@ enum { TRY_AGAIN_RUNS = 16 };
 #define MARGIN 1.25
 
 /*
- * By this factor where the last one called a helper: one that is called often answers sooner than one that is called now and
- * then. With the same margin for both, runs in between would stay alone for ever since they were alone, at a loss.
+ * By this factor where the last run called one. A helper that is called often answers sooner than one that is called now and
+ * then: with one margin for both, runs of some lengths would stay alone because they have been alone.
  */
 #define MARGIN_AGAIN 1.2
 
@@ -82,7 +82,7 @@ static THREAD_LOCAL struct {
 	uint64_t spent; /* on all of them */
 } short_runs;
 
-/* Did the last run of this thread that would gain by a helper, if these answer as soon as may be hoped, call one? */
+/* Did the last run of this thread that called a helper, or may have lost by calling none, call one? */
 static THREAD_LOCAL bool called_last;
 
 const void *run_identity(const struct run *run)
@@ -153,7 +153,7 @@ static double price(const struct plan *plan)
 	return pool_is_warm() ? price_warm(plan) : price_cold(plan, MARGIN, price_answer_ns());
 }
 
-/* Is work about as long as a wake costs, so that it would be worth one at some times, and not at others? */
+/* Is work so long that it may be worth a wake, if not now? */
 static bool is_in_question(const struct plan *plan, double ns)
 {
 	return ns > USUAL_PRICE_NS + calls_price(plan);
@@ -165,27 +165,30 @@ static double gain_ns(const struct plan *plan, double ns, uint64_t answer_ns)
 	return (ns - price_cold(plan, MARGIN_AGAIN, answer_ns)) / 2;
 }
 
-/* The price of a helper for work that is known to take so long. */
-static double price_for_known(const struct run *run, double ns)
+/* If a helper were worth it, could a run of so many units have one? */
+static bool may_have_helper(const struct run *run, size_t units)
 {
-	const struct plan *plan = &run->plan;
-	double cold;
-
-	if (pool_is_warm())
-		return price_warm(plan);
-	if (price_on_trial() && is_in_question(plan, ns) && run->ctl.kc_max_threads != 1 && pool_most_helpers() > 0)
-		return ns;
-	cold = called_last ? price_cold(plan, MARGIN_AGAIN, price_again_ns()) : price(plan);
-	/* Memory may deceive: what is not far above the price, and has been so once only, waits for the heartbeat. */
-	return plan->known.flags & COST_CONFIRMED ? cold : 2 * cold;
+	return run->ctl.kc_max_threads != 1 && run->ctl.kc_min_chunk_size < units &&
+	       !(run->plan.known.flags & COST_WAITS) && pool_most_helpers() > 0;
 }
 
-/* It has done without a helper since they are so dear, or so it seems. */
+/* What a helper that is asleep costs a run of so many units that is known to take so long. */
+static double price_for_known(const struct run *run, size_t units, double ns)
+{
+	const struct plan *plan = &run->plan;
+
+	if (price_on_trial() && is_in_question(plan, ns) && may_have_helper(run, units))
+		return ns;
+	return called_last ? price_cold(plan, MARGIN_AGAIN, price_again_ns())
+			   : price_cold(plan, MARGIN, price_answer_ns());
+}
+
+/* A run that was known to take so long has done without a helper since they are so dear. */
 static void decline(const struct plan *plan, double ns)
 {
 	double lost = gain_ns(plan, ns, price_hope_ns());
 
-	if (!is_in_question(plan, ns) || plan->known.flags & COST_VARIES)
+	if (!is_in_question(plan, ns) || (plan->known.flags & (COST_CONFIRMED | COST_VARIES)) != COST_CONFIRMED)
 		return;
 	if (lost > 0)
 		called_last = false;
@@ -218,7 +221,7 @@ HOT size_t heartbeat_ahead(const struct run *run, const struct ktask_node *node)
 	if (is_too_short(ns))
 		return node->kn_task_size;
 	/* In quick succession runs earn a helper together. And where chunks may end is for the cut to say. */
-	if (heartbeat_is_quick(run) || pool_is_warm() || ns >= price_for_known(run, ns) ||
+	if (heartbeat_is_quick(run) || pool_is_warm() || ns >= price_for_known(run, node->kn_task_size, ns) ||
 	    run->ctl.kc_iter_func != ktask_iter_range || run->ctl.kc_align > 1)
 		return 0;
 	least = ns / AHEAD_PARTS > plan->floor_ns ? ns / AHEAD_PARTS : plan->floor_ns;
@@ -239,13 +242,6 @@ HOT int heartbeat_why_ahead(const struct run *run, uint64_t now)
 	return heartbeat_is_due(&run->plan, now) ? KTASK_WHY_NOT_ASKED : KTASK_WHY_SHORT;
 }
 
-/* If a helper were worth it, could there be one? */
-static bool may_have_helper(const struct run *run)
-{
-	return run->ctl.kc_max_threads != 1 && run->ctl.kc_min_chunk_size < run->ahead.units &&
-	       !(run->plan.known.flags & COST_WAITS) && pool_most_helpers() > 0;
-}
-
 void heartbeat_end_ahead(const struct run *run, uint64_t now)
 {
 	const struct plan *plan = &run->plan;
@@ -259,7 +255,7 @@ void heartbeat_end_ahead(const struct run *run, uint64_t now)
 			price_doubt_warmth();
 		return;
 	}
-	helper = may_have_helper(run);
+	helper = may_have_helper(run, run->ahead.units);
 	if (helper)
 		decline(plan, known);
 	short_runs.spent = helper ? ns : 0;
@@ -420,7 +416,10 @@ void heartbeat_begin(struct worker *caller)
 		short_runs.spent = 0;
 		least_ns = (double)price_warm_ns();
 	} else {
-		least_ns = price_for_known(run, ns_per_unit * (double)plan->cut.total);
+		least_ns = price_for_known(run, plan->cut.total, ns_per_unit * (double)plan->cut.total);
+		/* Memory may deceive: what is not far above the price, and has been so once only, waits for the heartbeat. */
+		if (!(plan->known.flags & COST_CONFIRMED))
+			least_ns *= 2;
 	}
 	if (!is_worth(caller, ns_per_unit, least_ns))
 		return;
@@ -487,7 +486,9 @@ void heartbeat_end(struct worker *caller)
 {
 	struct run *run = caller->run;
 	const struct plan *plan = &run->plan;
-	bool alone = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed) == 0;
+	unsigned called = atomic_load_explicit(&run->team.nr_called, memory_order_relaxed);
+	unsigned retreated = atomic_load_explicit(&run->team.nr_retreated, memory_order_relaxed);
+	bool alone = called == 0;
 	double known = plan->known.ns_per_unit * (double)plan->cut.total;
 
 	if (caller->pace.units) {
@@ -497,12 +498,12 @@ void heartbeat_end(struct worker *caller)
 			judge(caller, &cost);
 		cost_remember(known_as(run), cost, plan->known);
 	}
-	if (alone && caller->why == KTASK_WHY_SHORT) {
-		decline(plan, known);
-	} else if (!alone && is_in_question(plan, known)) {
+	if (!alone)
 		called_last = true;
+	else if (caller->why == KTASK_WHY_SHORT)
+		decline(plan, known);
+	if (called > run->team.nr_cancelled + retreated && is_in_question(plan, known))
 		price_gained(gain_ns(plan, known, price_again_ns()));
-	}
 	if (alone && run->nr_holes > 1)
 		short_runs.spent += caller->now - plan->begin;
 	else if (alone && (double)(caller->now - plan->begin) > price(plan))

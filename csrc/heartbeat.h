@@ -31,7 +31,7 @@ bool heartbeat_is_quick(const struct run *run);
 /* Any other run: what is known is used from now on. */
 void heartbeat_prepare(struct run *run);
 
-/* Is a helper that this run calls the first in a while? */
+/* Did the last run call none, where this one knows how long it takes? Then its helper will be later than others. */
 bool heartbeat_is_first(const struct plan *plan);
 
 /* By the caller before its first chunk, by a helper before its first, and by each after each chunk: may call a helper. */

@@ -32,7 +32,7 @@ enum { TRIAL_CALLS = 32 };
 
 /*
  * What may be hoped is at first the guess. Each trial brings it nearer, by one in so many, to what helpers take indeed; each run
- * that would gain nothing even so makes it better again, by one in so many times the trust in what is known.
+ * that does without makes it better again, by one in so many times the trust in what is known.
  */
 enum { FADES = 8, GROWS = 512 };
 
@@ -164,27 +164,37 @@ void price_answered_awake(uint64_t ns)
 		set(&price.awake_ns, old - step);
 }
 
-/* What a trial costs that shows nothing new: the wakes. */
+/* What a trial costs that shows nothing new: the wakes. A second at most. */
 static double trial_ns(void)
 {
-	return (double)TRIAL_CALLS * get(&price.wake_ns);
+	double ns = (double)TRIAL_CALLS * get(&price.wake_ns);
+
+	return ns < 1e9 ? ns : 1e9;
+}
+
+static void save(double ns)
+{
+	double saved = get(&price.saved_ns) + ns;
+
+	if (get(&price.saved_ns) < trial_ns())
+		set(&price.saved_ns, (uint32_t)(saved < trial_ns() ? saved : trial_ns()) + 1);
 }
 
 void price_gained(double ns)
 {
-	double saved = get(&price.saved_ns) + (ns > 0 ? ns : 0);
-
-	set(&price.saved_ns, (uint32_t)(saved < trial_ns() ? saved : trial_ns()));
+	if (ns > 0)
+		save(ns);
 }
 
 void price_doubt(double lost_ns)
 {
 	uint32_t hope = get(&price.hope_ns), step = hope / (GROWS * get(&price.answer_trust)) + 1;
 
-	if (lost_ns <= 0) {
-		set(&price.hope_ns, hope > step ? hope - step : 0);
-	} else if (get(&price.saved_ns) + lost_ns < trial_ns()) {
-		price_gained(lost_ns);
+	set(&price.hope_ns, hope > step ? hope - step : 0);
+	if (lost_ns <= 0)
+		return;
+	if (get(&price.saved_ns) + lost_ns < trial_ns()) {
+		save(lost_ns);
 	} else {
 		set(&price.saved_ns, 0);
 		set(&price.trial, TRIAL_CALLS);

@@ -35,7 +35,7 @@ void price_unanswered(uint64_t ns);
 /*
  * A run has gained so much by calling one; or it did without since they are so slow to answer, and has lost so much if one would
  * have answered as soon as may be hoped (0 or less: nothing). These pay for trials, in which helpers are called whatever the
- * price: each such call is told, or that there was none to be had.
+ * price. Each such call is told; or that none may be had, which ends the trial.
  */
 void price_gained(double ns);
 void price_doubt(double lost_ns);

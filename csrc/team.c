@@ -381,6 +381,7 @@ static void only_survey(struct team *team, int helper, int node, uint64_t now)
 void pool_reset_surveyors(void)
 {
 	team_init(&pool.surveyors, only_survey, 1);
+	pool.surveyors.first = true; /* called now and then */
 	for (int i = 0; i < pool.nr_words; i++)
 		atomic_init(&pool.surveyors.called[i], 0);
 }
