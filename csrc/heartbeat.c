@@ -354,8 +354,6 @@ static bool call(struct worker *w, double ns_per_unit)
 		because(w, KTASK_WHY_NONE_FREE);
 		w->now = clock_ns();
 	}
-	if (w->refused)
-		price_untried();
 	w->called_at = w->now;
 	return called;
 }
@@ -382,7 +380,7 @@ void heartbeat_begin(struct worker *caller)
 	struct plan *plan = &run->plan;
 	uint64_t spent = short_runs.spent;
 	double ns_per_unit = plan->known.ns_per_unit, least_ns;
-	bool warm;
+	bool warm, called;
 
 	/* Short or long: the first chunk will tell, and it is a small one. */
 	if (plan->known.flags & COST_VARIES)
@@ -425,8 +423,11 @@ void heartbeat_begin(struct worker *caller)
 		return;
 	if (warm)
 		claim_ahead(caller);
-	if (call(caller, ns_per_unit) && !warm)
+	called = call(caller, ns_per_unit);
+	if (called && !warm)
 		price_tried();
+	else if (caller->refused)
+		price_untried();
 }
 
 static void call_if_worth(struct worker *w)

@@ -26,7 +26,7 @@ enum { FIRST_TRUST = 2, MOST_WAKES = 8, MOST_ANSWERS = 16 };
  * Runs that find the price too high cannot tell what it is now. A trial does: so many calls, whatever the price. It is paid by
  * what was gained by calls before, and by what such runs may lose; so trials cost no more than calls are worth. They are many
  * calls in a row, since on a virtual machine a helper that is seldom called may take 0.2 ms to answer, time and again: as long
- * as the host runs both CPUs by turns on one of its own, which it stops after ten or twenty such calls.
+ * as the host runs both CPUs by turns on one of its own, which it stops after some twenty such calls.
  */
 enum { TRIAL_CALLS = 32 };
 

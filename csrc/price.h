@@ -43,7 +43,7 @@ bool price_on_trial(void);
 void price_tried(void);
 void price_untried(void);
 
-/* The same for those that wait awake: what was measured counts a little less each time. */
+/* A run did without one that waits awake since these are so slow: what was measured of them counts a little less each time. */
 void price_doubt_warmth(void);
 
 /*
