@@ -36,7 +36,8 @@ PYTHON_TESTS = (
     "tests/python/test_parallel_for.py tests/python/test_bad_input.py tests/python/test_ctl.py "
     "tests/python/test_python_door.py tests/python/test_func_arg.py tests/python/test_function_kinds.py "
     "tests/python/test_progress.py tests/python/test_kernel_names.py tests/python/test_capsules.py "
-    "tests/python/test_nodes_of.py tests/python/test_direct.py tests/python/test_fork.py"
+    "tests/python/test_nodes_of.py tests/python/test_direct.py tests/python/test_fork.py "
+    "tests/python/test_exit.py::test_a_run_while_the_interpreter_ends"
 )
 FILES = [
     "csrc/chunk.c",

@@ -74,7 +74,7 @@ int main(int argc, char **argv)
 
 	CHECK(argc == 5 || argc == 7);
 	CHECK(setgid((gid_t)atoi(argv[1])) == 0 && setuid((uid_t)atoi(argv[1])) == 0);
-	CHECK(setenv("KTASK_WAKE_NS", "0", 1) == 0);
+	CHECK(setenv("KTASK_WAKE_NS", "0", 1) == 0 && setenv("KTASK_RETREAT", "off", 1) == 0);
 	confines = parse(argv[2]);
 	mems = parse(argv[3]);
 	expected = atoi(argv[4]);

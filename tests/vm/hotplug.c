@@ -91,7 +91,7 @@ int main(void)
 	DEFINE_KTASK_CTL(ctl, look, &self, 1);
 	int round = 0;
 
-	CHECK(setenv("KTASK_WAKE_NS", "0", 1) == 0);
+	CHECK(setenv("KTASK_WAKE_NS", "0", 1) == 0 && setenv("KTASK_RETREAT", "off", 1) == 0);
 	CHECK(ktask_init() == 0);
 	visit(0);
 	run(++round);
@@ -105,7 +105,7 @@ int main(void)
 	/* Who strays is noticed when it is called out of its sleep, and brought back by the next such call. */
 	visit(0);
 	do {
-		CHECK(nr_looks++ < 20);
+		CHECK(nr_looks++ < 500);
 		here = strays = 0;
 		CHECK(ktask_run_numa(nodes, 2, &ctl) == KTASK_RETURN_SUCCESS);
 		nanosleep(&(struct timespec){ 0, 10000000 }, NULL);

@@ -193,7 +193,7 @@ static void system_full(void)
 
 int main(void)
 {
-	CHECK(setenv("KTASK_WAKE_NS", "0", 1) == 0);
+	CHECK(setenv("KTASK_WAKE_NS", "0", 1) == 0 && setenv("KTASK_RETREAT", "off", 1) == 0);
 	for (int nid = 0; nid < MAX_NIDS; nid++) {
 		cpu_set_t cpus = cpus_of(nid);
 
