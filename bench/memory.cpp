@@ -39,7 +39,7 @@ static void plain_threads(size_t n, thread_func func, void *arg)
 
 enum { LEAST = 256 }; // pages: 1 MiB
 
-static const uint64_t AGAIN_NS = 200000000; // what is not fresh is measured so often
+static const uint64_t AGAIN_NS = 200000000; // what is not fresh is measured for so long, call after call
 
 // `fresh` bytes are mapped anew before each call; that, and giving them back, is not measured.
 static void measure(const char *workload, size_t n, thread_func func, arrays *arg, size_t fresh, bool backwards)

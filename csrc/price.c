@@ -82,18 +82,22 @@ HOT uint64_t price_answer_ns(void)
 	return get(&price.answer_ns);
 }
 
+/* Neither is ever worse than what is usual. */
+static uint64_t at_most_usual(uint32_t ns)
+{
+	uint32_t answer = get(&price.answer_ns);
+
+	return ns < answer ? ns : answer;
+}
+
 uint64_t price_again_ns(void)
 {
-	uint32_t answer = get(&price.answer_ns), last = get(&price.last_ns);
-
-	return last < answer ? last : answer;
+	return at_most_usual(get(&price.last_ns));
 }
 
 uint64_t price_hope_ns(void)
 {
-	uint32_t answer = get(&price.answer_ns), hope = get(&price.hope_ns);
-
-	return hope < answer ? hope : answer;
+	return at_most_usual(get(&price.hope_ns));
 }
 
 HOT uint64_t price_warm_ns(void)
