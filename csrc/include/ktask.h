@@ -134,7 +134,7 @@ struct ktask_trace {
 /* What happened in a run, filled in when it ends (ktask_ctl_set_report). */
 struct ktask_report {
 	size_t kr_struct_size; /* set by KTASK_REPORT_INITIALIZER */
-	uint64_t kr_ns;	       /* how long the run took */
+	uint64_t kr_ns;	       /* how long the run took, right to 1 us */
 	size_t kr_chunks;      /* thread function calls */
 	size_t kr_undone;      /* undo function calls */
 	unsigned kr_threads;   /* threads that did at least one chunk, the caller included */

@@ -44,7 +44,7 @@ class Explanation:
             + (f", and {some(r.undone, 'range')} of it {'was' if r.undone == 1 else 'were'} undone" if r.undone else "")
             + "."
         ]
-        if r.threads > 1:
+        if r.threads > 1 and r.seconds:
             lines.append(
                 f"{r.seconds_busy / r.seconds:.2f} threads were at work on average: "
                 f"{min(r.seconds_busy / r.seconds / r.threads, 1):.0%} of what {r.threads} could have done."

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import threading
@@ -17,6 +18,7 @@ from fresh import MANY_HELPERS, fresh
 from meeting import meet, nothing
 
 import ktask
+from ktask._explain import Explanation
 from ktask._summary import Summary, duration
 from ktask._timeline import LEFT, WIDTH, Scale
 
@@ -396,6 +398,13 @@ def serial_runs() -> None:
     ktask.run(0, 100, ktask.Ctl(nothing))
     (reason,) = ktask.explain().reasons
     assert "KTASK=off" in reason or "serial" in reason
+
+
+def test_an_explanation_while_a_watch_stood_still() -> None:
+    """As it does, for up to some milliseconds, when the machine has slept."""
+    meet()
+    report = dataclasses.replace(ktask.last_report(), seconds=0.0)
+    assert "2 threads" in str(Explanation(report, ktask.info(), []))
 
 
 def test_what_notebooks_and_prompts_show() -> None:
