@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* describe.c: what ktask sees, as JSON for people and scripts. */
+#include "clock.h"
 #include "facts.h"
 #include "ktask.h"
 #include "limits.h"
@@ -257,7 +258,7 @@ size_t ktask_describe(char *text, size_t size)
 	put_string(&t, alone);
 	put(&t, "}, \"privileged\": %s", boolean(priority_privileged()));
 	put(&t, ", \"retreats\": %s, \"pause_ns\": %llu", pool_retreats() ? "true" : "false",
-	    (unsigned long long)retreat_pause_ns());
+	    (unsigned long long)retreat_pause_ns(clock_ns()));
 	put(&t, ", \"wake_ns\": %llu, \"answer_ns\": %llu}", (unsigned long long)price_wake_ns(),
 	    (unsigned long long)price_answer_ns());
 	return t.length;

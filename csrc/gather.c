@@ -25,7 +25,8 @@ static void dismiss(struct team *team)
 			/* Acquires helper->team of that call, or of a later one, after which the exchange fails. */
 			uint32_t word = atomic_load_explicit(&h->word, memory_order_acquire);
 			uint32_t free = word & ~(uint32_t)CALLED;
-			uint64_t unanswered;
+			uint64_t now, unanswered;
+			bool silent;
 
 			/* On its way already: then it had better stay awake for the next run. */
 			if (team->hot)
@@ -42,19 +43,19 @@ static void dismiss(struct team *team)
 			limits_give_back();
 			give_place_back(team);
 			team->nr_cancelled++;
-			unanswered = clock_since(h->called_at, clock_ns()); /* perhaps by another thread */
+			now = clock_ns();
+			unanswered = clock_since(h->called_at, now); /* perhaps by another thread */
 			PROBE2(helper__dismiss, team, h->id);
 			team_trace(team, KTASK_EVENT_DISMISS, h, h->called_at, h->called_at + unanswered, 0);
 			if (!h->newborn && !team->first)
 				price_unanswered(unanswered);
 			/* The helper may come at this very moment, and set it to 0: then one of the two is lost. */
 			unanswered += atomic_load_explicit(&h->unanswered_ns, memory_order_relaxed);
-			if (unanswered > retreat_patience_ns(price_answer_ns()) && !pool.stubborn) {
-				unanswered = 0;
-				retreat(limits_running());
-			}
-			atomic_store_explicit(&h->unanswered_ns, unanswered, memory_order_relaxed);
+			silent = unanswered > retreat_patience_ns(price_answer_ns(), now) && !pool.stubborn;
+			atomic_store_explicit(&h->unanswered_ns, silent ? 0 : unanswered, memory_order_relaxed);
 			set_idle(h);
+			if (silent)
+				retreat_unanswered(limits_running(), now);
 		}
 	}
 }

@@ -85,7 +85,7 @@ static void go_home(struct helper *h, struct team *team, uint64_t now)
 		team_trace(team, KTASK_EVENT_RETREAT, h, now, now, 0);
 	}
 	/* In a team it is one of those at work. */
-	retreat(limits_running() - (team ? 1 : 0));
+	retreat(limits_running() - (team ? 1 : 0), now);
 	h->lingers = false;
 }
 
@@ -239,7 +239,7 @@ void *helper_main(void *arg)
 		struct team *team;
 		uint64_t now, answer;
 		enum found found = await_call(h);
-		bool forward;
+		bool forward, late;
 
 		team = atomic_load_explicit(&h->team, memory_order_relaxed);
 		now = clock_ns();
@@ -259,8 +259,10 @@ void *helper_main(void *arg)
 			price_answered_awake(answer);
 		else if (found == ASLEEP && !h->newborn && !team->first)
 			price_answered(answer);
-		if (answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now) &&
-		    !waited_for_its_own(team, now)) {
+		late = answer > LATE_NS && !pool.stubborn && team != &pool.surveyors && waits_late(&h->waits, now);
+		if (found == ASLEEP && !late && team != &pool.surveyors)
+			retreat_came(limits_running(), now);
+		if (late && !waited_for_its_own(team, now)) {
 			go_home(h, team, now);
 		} else {
 			pthread_cleanup_push(helper_ends, h);

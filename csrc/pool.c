@@ -268,6 +268,8 @@ static bool make_tables(void)
 		return false;
 	/* Of helpers that outnumber the CPUs some always wait, and that tells nothing. */
 	pool.stubborn = is_off_in_environment("KTASK_RETREAT", pool.oversubscribed);
+	if (!pool.stubborn)
+		retreat_start();
 	facts_start(&pool.topology, heed);
 	pool_reset_surveyors();
 	if (pool.nr_helpers == 0)

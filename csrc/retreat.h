@@ -38,16 +38,25 @@ bool waits_late(struct waits *w, uint64_t now);
 /* Between chunks: does it get in somebody's way, going by what it waited while it worked? Looks only now and then. */
 bool waits_at_work(struct waits *w, uint64_t now);
 
+/* Once, before all that follows. */
+void retreat_start(void);
+
 /* A helper goes home, and leaves so many others of this process at work. */
-void retreat(int others);
+void retreat(int others, uint64_t now);
+
+/* The same by a caller that nobody came to, if more threads are ready to run than there are CPUs for them. */
+void retreat_unanswered(int others, uint64_t now);
+
+/* A helper was woken and came in time, as one of so many that are at work or on their way now. */
+void retreat_came(int helpers, uint64_t now);
 
 /* Should no more helpers be called now, if so many are at work? */
 bool retreat_forbids(int helpers);
 
-/* Calls that nobody came to, for so long in all, mean that somebody else is on the CPUs, if helpers usually take answer_ns. */
-uint64_t retreat_patience_ns(uint64_t answer_ns);
+/* For how long in all, if helpers usually take answer_ns, calls are made in vain before that is taken for a sign. */
+uint64_t retreat_patience_ns(uint64_t answer_ns, uint64_t now);
 
 /* How long the pause lasts after the last retreat, in ns; 0: it is over. */
-uint64_t retreat_pause_ns(void);
+uint64_t retreat_pause_ns(uint64_t now);
 
 #endif

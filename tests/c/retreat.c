@@ -5,9 +5,12 @@
  * without, also where the system refuses to change anything. Nobody keeps what was lent to him.
  */
 #include "check.h"
+#include "fsroot.h"
 #include "ktask.h"
 #include "threads.h"
 
+#include "../../csrc/clock.h"
+#include "../../csrc/fsroot.h"
 #include "../../csrc/retreat.h"
 
 #include <dirent.h>
@@ -348,17 +351,137 @@ static void files(void)
 	check_child(child);
 }
 
+/* Times that are made up. */
+enum { MS = 1000000, LONG_AGO = 1000000000, LONGEST = 1000 * MS };
+
 /* After a retreat callers are quick to take silence for another sign, until as much time as the pause has passed. */
 static void patience(void)
 {
-	CHECK(retreat_patience_ns(20000) == 1000000);
-	retreat(0);
-	CHECK(retreat_patience_ns(20000) == 125000 || retreat_pause_ns() == 0);
-	CHECK(retreat_patience_ns(50000) == 150000 || retreat_pause_ns() == 0);
-	CHECK(retreat_patience_ns(500000) == 1000000);
-	while (retreat_patience_ns(20000) != 1000000)
-		;
-	CHECK(retreat_pause_ns() == 0);
+	uint64_t t = LONG_AGO;
+
+	CHECK(retreat_patience_ns(20000, t) == MS);
+	retreat(0, t);
+	CHECK(retreat_patience_ns(20000, t) == 125000 && retreat_patience_ns(20000, t + 7 * MS) == 125000);
+	CHECK(retreat_patience_ns(50000, t) == 150000);
+	CHECK(retreat_patience_ns(500000, t) == MS);
+	CHECK(retreat_patience_ns(20000, t + 8 * MS) == MS);
+}
+
+/* Retreats at t, as soon as that pause is over, and so on, until the last pause is this long. When that one is over. */
+static uint64_t after_a_pause(uint64_t t, int room, uint64_t ns)
+{
+	uint64_t least = 4 * MS, now;
+
+	do {
+		retreat(room, t);
+		now = retreat_pause_ns(t);
+		CHECK(now == least);
+		t += now;
+		CHECK(retreat_pause_ns(t) == 0);
+		least = 2 * now < LONGEST ? 2 * now : LONGEST;
+	} while (now < ns);
+	return t;
+}
+
+/* The next pause is the shortest only when no one has retreated for as long as the last one took. */
+static void forgotten(void)
+{
+	uint64_t t = after_a_pause(LONG_AGO, 0, LONGEST);
+
+	retreat(0, t + 999 * MS);
+	CHECK(retreat_pause_ns(t + 999 * MS) == LONGEST);
+	t += 999 * MS + LONGEST;
+	retreat(0, t + 1001 * MS);
+	CHECK(retreat_pause_ns(t + 1001 * MS) == 4 * MS);
+}
+
+/* Or for 125 ms since a helper came in time that the pause had no room for: who drops in now and then does not stay. */
+static void came(void)
+{
+	enum { ROOM = 2, SOON = 120 * MS, LATER = 126 * MS };
+	uint64_t t = after_a_pause(LONG_AGO, ROOM, 256 * MS);
+
+	retreat_came(ROOM + 1, t);
+	CHECK(retreat_patience_ns(20000, t) == MS);
+	retreat(ROOM, t + SOON);
+	CHECK(retreat_pause_ns(t + SOON) == 512 * MS);
+
+	t += SOON;
+	retreat_came(ROOM + 1, t); /* while it lasts that says nothing, */
+	CHECK(retreat_pause_ns(t) == 512 * MS);
+	t += 512 * MS;
+	retreat_came(ROOM, t); /* nor do those for whom there was room */
+	CHECK(retreat_patience_ns(20000, t) == 125000);
+	retreat_came(ROOM + 1, t);
+	retreat_came(ROOM + 1, t + SOON); /* who comes later puts nothing off */
+	retreat(ROOM, t + LATER);
+	CHECK(retreat_pause_ns(t + LATER) == 4 * MS);
+
+	t = after_a_pause(t + LATER + 9 * MS, ROOM, 512 * MS);
+	retreat_came(ROOM + 1, t + 500 * MS); /* not even the first */
+	retreat(ROOM, t + 513 * MS);
+	CHECK(retreat_pause_ns(t + 513 * MS) == 4 * MS);
+}
+
+/* Helpers say that they came in time; if one was asleep, not newborn or still awake, and came in the time that counts. */
+static bool says_that_it_came(void)
+{
+	pid_t child = fork();
+	int status;
+
+	CHECK(child >= 0);
+	if (child == 0) {
+		uint64_t t;
+
+		setenv("KTASK_RETREAT", "off", 1); /* or real neighbours would make other pauses */
+		while (one_run(20 * UNITS_AT_FIRST).kr_threads == 1)
+			;
+		usleep(1000);
+		t = after_a_pause(clock_ns() - 2020 * MS, 0, LONGEST);
+		while (one_run(20 * UNITS_AT_FIRST).kr_threads == 1)
+			;
+		_exit(retreat_patience_ns(20000, t + 900 * MS) != MS);
+	}
+	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status));
+	return WEXITSTATUS(status) == 0;
+}
+
+static void helpers_come(void)
+{
+	enum { TRIES = 1000 };
+	int tries = 0;
+
+	while (!says_that_it_came())
+		CHECK(++tries < TRIES);
+}
+
+/* Nobody comes, but a CPU is free, by what the system counts: then it is not for a neighbour. */
+static void unanswered(void)
+{
+	uint64_t t = LONG_AGO;
+	char text[100];
+
+	fsroot_make();
+	fsroot_init();
+	snprintf(text, sizeof(text), "7.50 7.25 7.00 %d/300 12345\n", CPU_COUNT(&allowed));
+	fsroot_write("/proc/loadavg", text);
+	retreat_start();
+	retreat_unanswered(0, t);
+	CHECK(retreat_pause_ns(t) == 0);
+	snprintf(text, sizeof(text), "0.00 0.00 0.00 %d/300 12345\n", CPU_COUNT(&allowed) + 1);
+	fsroot_write("/proc/loadavg", text);
+	retreat_unanswered(0, t);
+	CHECK(retreat_pause_ns(t) == 4 * MS);
+	/* As in some sandboxes. */
+	t += 9 * MS;
+	fsroot_write("/proc/loadavg", "0.00 0.00 0.00 0/0 0\n");
+	retreat_unanswered(0, t);
+	CHECK(retreat_pause_ns(t) == 4 * MS);
+	t += 9 * MS;
+	fsroot_write("/proc/loadavg", "");
+	retreat_unanswered(0, t);
+	CHECK(retreat_pause_ns(t) == 4 * MS);
+	fsroot_remove();
 }
 
 int main(void)
@@ -380,5 +503,9 @@ int main(void)
 	in_child(stubborn);
 	in_child(files);
 	in_child(patience);
+	in_child(forgotten);
+	in_child(came);
+	in_child(unanswered);
+	helpers_come();
 	return 0;
 }
