@@ -435,7 +435,7 @@ static bool is_known(struct cost cost, struct cost known)
 /*
  * What two runs took at least, one after the other, they confirm, and a little more: so one that was disturbed does not make
  * the next ones doubtful, and what has risen for good is believed within a few runs. In work whose cost alternates this ends
- * at (1 + ABOUT / 2) / (1 - ABOUT) of the lower one, below MARGIN in heartbeat.c. A fall is news: the next may be cheaper still.
+ * at (1 + ABOUT / 2) / (1 - ABOUT) of the lower one, below MARGIN in worth.c. A fall is news: the next may be cheaper still.
  */
 static struct cost confirmed(struct cost cost, struct cost known)
 {

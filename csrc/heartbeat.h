@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* heartbeat.h: when a run calls helpers, and how much a thread takes at once. The reasons are told in heartbeat.c. */
+/* heartbeat.h: when a run calls helpers. The reasons are told in heartbeat.c. */
 #ifndef KTASK_HEARTBEAT_H
 #define KTASK_HEARTBEAT_H
 
@@ -31,19 +31,10 @@ bool heartbeat_is_quick(const struct run *run);
 /* Any other run: what is known is used from now on. */
 void heartbeat_prepare(struct run *run);
 
-/* Did the last run call none, where this one knows how long it takes? Then its helper will be later than others. */
-bool heartbeat_is_first(const struct plan *plan);
-
 /* By the caller before its first chunk, by a helper before its first, and by each after each chunk: may call a helper. */
 void heartbeat_begin(struct worker *caller);
 void heartbeat_join(struct worker *helper);
 void heartbeat(struct worker *w);
-
-/* The size of the next chunk that w takes from its cursor. */
-size_t heartbeat_size(const struct worker *w);
-
-/* By a helper that has done some of the run. */
-void heartbeat_leave(const struct worker *helper);
 
 /* Remembers what the run has shown, when it went well. */
 void heartbeat_end(struct worker *caller);

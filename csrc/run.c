@@ -20,7 +20,9 @@
 #include "prefetch.h"
 #include "probes.h"
 #include "record.h"
+#include "share.h"
 #include "thread_local.h"
+#include "worth.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -158,7 +160,7 @@ static void work(struct worker *w)
 
 		if (w->thread != 0 && plan->shares_lock && pool_makes_way(w->thread - 1, &w->now))
 			break;
-		if (!w->is_ahead && !cut_claim(&plan->cut, w->cursor, heartbeat_size(w), chunk))
+		if (!w->is_ahead && !cut_claim(&plan->cut, w->cursor, share_size(w, team_size(&run->team) + 1), chunk))
 			continue;
 		w->is_ahead = false;
 		if (failed(run)) { /* while this thread was claiming */
@@ -211,7 +213,7 @@ static void help(struct team *team, int helper, int node, uint64_t now)
 	work(&w);
 	pthread_cleanup_pop(0);
 	if (w.chunks)
-		heartbeat_leave(&w);
+		share_leave(&w);
 	if (w.chunks && plan.reports) {
 		atomic_fetch_add_explicit(&run->chunks, w.chunks, memory_order_relaxed);
 		atomic_fetch_add_explicit(&run->threads, 1, memory_order_relaxed);
@@ -285,7 +287,7 @@ static void prepare(struct run *run, struct chunk *holes)
 	atomic_init(&run->ns_per_unit, 0);
 	team_init(&run->team, help, run->nr_holes - 1);
 	run->team.shares_lock = plan->shares_lock = run->ctl.kc_shares_lock != 0;
-	run->team.first = heartbeat_is_first(plan);
+	run->team.first = worth_is_first(plan);
 	plan->trace = run->ahead.chunks ? NULL : trace_enter(); /* of half a run nothing is recorded */
 	run->team.trace = plan->trace;
 	plan->own_trace = run->ctl.kc_trace;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* run_private.h: one run and the threads at work on it, as run.c and heartbeat.c share them. */
+/* run_private.h: one run and the threads at work on it, as run.c, heartbeat.c, worth.c and share.c share them. */
 #ifndef KTASK_RUN_PRIVATE_H
 #define KTASK_RUN_PRIVATE_H
 
