@@ -3,17 +3,15 @@
 #ifndef KTASK_RETREAT_H
 #define KTASK_RETREAT_H
 
+#include "fsroot.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 /* What a helper knows of its waits for a CPU; its own. All zero before it is born. */
 struct waits {
-	bool open;
-	int fd;	   /* its schedstat; -1: there is none here, or the program has closed it; */
-	dev_t dev; /* and what tells whether the number still stands for it */
-	ino_t ino;
-	uint64_t looked; /* when it last looked (clock_ns), and what it saw: */
+	struct kept_file schedstat; /* not open: there is none here, or the program has closed it */
+	uint64_t looked;	    /* when it last looked (clock_ns), and what it saw: */
 	uint64_t waited; /* ns on a run queue, since it was born; or without schedstat */
 	uint64_t worked; /* ns on a CPU, */
 	long slept;	 /* how often it gave the CPU away, and how often it had to */
