@@ -12,9 +12,9 @@
 struct waits {
 	struct kept_file schedstat; /* not open: there is none here, or the program has closed it */
 	uint64_t looked;	    /* when it last looked (clock_ns), and what it saw: */
-	uint64_t waited; /* ns on a run queue, since it was born; or without schedstat */
-	uint64_t worked; /* ns on a CPU, */
-	long slept;	 /* how often it gave the CPU away, and how often it had to */
+	uint64_t waited;	    /* ns on a run queue, since it was born; or without schedstat */
+	uint64_t worked;	    /* ns on a CPU, */
+	long slept;		    /* how often it gave the CPU away, and how often it had to */
 	long forced;
 };
 
