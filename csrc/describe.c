@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* describe.c: what ktask sees, as JSON for people and scripts. */
+#define _GNU_SOURCE
 #include "clock.h"
 #include "facts.h"
 #include "ktask.h"
