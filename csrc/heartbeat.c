@@ -120,6 +120,13 @@ HOT int heartbeat_why_ahead(const struct run *run, uint64_t now)
 	return heartbeat_is_due(&run->plan, now) ? KTASK_WHY_NOT_ASKED : KTASK_WHY_SHORT;
 }
 
+/* Where a run was not worth even a helper that waits awake, but would be on most machines, these may be quicker by now. */
+static void doubt_warmth(double ns, uint64_t now)
+{
+	if (ns > USUAL_WARM_NS && price_is_told(now))
+		price_doubt_warmth();
+}
+
 void heartbeat_end_ahead(const struct run *run, uint64_t now)
 {
 	const struct plan *plan = &run->plan;
@@ -129,8 +136,7 @@ void heartbeat_end_ahead(const struct run *run, uint64_t now)
 
 	cost_learn(known_as(run), run->ahead.units, ns, plan->known);
 	if (worth_none(known)) {
-		if (ns > USUAL_WARM_NS && price_is_told(now))
-			price_doubt_warmth();
+		doubt_warmth((double)ns, now);
 		return;
 	}
 	helper = worth_may_have(run, run->ahead.units);
@@ -232,8 +238,7 @@ void heartbeat_begin(struct worker *caller)
 	}
 	if (ns_per_unit > 0 && worth_none(ns_per_unit * (double)plan->cut.total)) {
 		because(caller, KTASK_WHY_SHORT);
-		if (ns_per_unit * (double)plan->cut.total > USUAL_WARM_NS && price_is_told(caller->now))
-			price_doubt_warmth();
+		doubt_warmth(ns_per_unit * (double)plan->cut.total, caller->now);
 		return;
 	}
 	/* What was shown in so short a time says little of much more work: the first chunk will tell. */
